@@ -25,6 +25,9 @@ using CollectionId = StrongId<struct CollectionIdTag, uint32_t>;
 // Revision of the metadata state: grows with every applied command.
 using Revision = StrongId<struct RevisionTag>;
 
+// Member of a Raft group, from 1; 0 is none.
+using ReplicaId = StrongId<struct ReplicaIdTag>;
+
 // Name of a shard, e.g. "s1".
 using ShardName = std::string;
 

@@ -1,0 +1,158 @@
+// One replica of a Raft group: hosts the pure core of src/raft, keeps its log in a directory, talks to the peers, and
+// drives a StateMachine. terrane-shard and terrane-meta each own one.
+//
+// Threads: a loop (the core), a log writer (one write and one sync at a time; everything that waits goes out in the
+// next one), and the apply thread (StateMachine and all callbacks). Nothing is acknowledged or applied before it is
+// synced in the log of this replica.
+#pragma once
+
+#include <any>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/clock.h"
+#include "common/ids.h"
+#include "replication/state_machine.h"
+
+namespace terrane::replication {
+
+class FileSystem;
+class Transport;
+
+// Whose directory this is; written into it at the first start and compared at every later one.
+struct Identity {
+  std::string cluster;  // id of the cluster
+  std::string group;    // name of the Raft group: the shard's name, or "meta"
+  ReplicaId replica;    // from 1, unique in the group
+};
+
+struct Member {
+  ReplicaId replica;
+  std::string address;  // host:port of its RaftTransport service
+};
+
+struct Timeouts {
+  std::chrono::milliseconds heartbeat{50};
+  std::chrono::milliseconds election_min{300};
+  std::chrono::milliseconds election_max{600};
+  // A leader whose log write has been under way for longer stops its heartbeats and hands on.
+  std::chrono::milliseconds slow_disk{300};
+};
+
+// What became of a proposal.
+enum class ProposeOutcome {
+  kApplied,   // in the log, applied here; `status` and `value` are the state machine's
+  kNotInLog,  // never entered the log and never will: safe to send again (to `leader`, if known)
+  kUnknown,   // it may or may not be applied some day: ask again before doing anything that depends on it
+};
+
+struct ProposeResult {
+  ProposeOutcome outcome = ProposeOutcome::kNotInLog;
+  // kApplied: the state machine's verdict. kNotInLog: kUnavailable, or kInvalidArgument (entry too large).
+  // kUnknown: kAborted.
+  absl::Status status;
+  std::any value;                   // kApplied only
+  Position position;                // kApplied only
+  Term term;                        // term of the proposal
+  std::optional<ReplicaId> leader;  // who may lead now, as far as known
+};
+
+struct LeaderState {
+  bool is_leader = false;           // elected; may accept proposals for `term`
+  bool ready_to_serve = false;      // and the no-op of the own term is applied: may read, latch and propose (trap T47)
+  Term term;                        // present term
+  std::optional<ReplicaId> leader;  // last known leader of `term`, possibly this replica
+};
+
+struct LogStatistics {
+  uint64_t batches = 0;         // log writes, each followed by one sync
+  uint64_t entries = 0;         // entries in them
+  uint64_t bytes_written = 0;   // padding included
+  uint64_t leader_changes = 0;  // times this replica began to lead
+  uint64_t snapshots_installed = 0;
+  uint64_t segments = 0;
+  Position first;  // first position still in the log
+  Position last;   // last position in the log, synced
+  Position committed;
+  Position applied;
+  std::chrono::microseconds last_sync{0};
+};
+
+class ReplicatedLog {
+ public:
+  struct Options {
+    std::filesystem::path directory;  // made if missing; holds LOCK, identity, log/, checkpoints/
+    Identity identity;
+    // The group as it is first made, this replica included. One member: leads at once, needs no transport.
+    std::vector<Member> members;
+    Timeouts timeouts;
+    uint64_t segment_bytes = 16 << 20;
+    // Log to keep before the state machine is asked to make itself durable and whole segments are cut.
+    uint64_t keep_bytes = 64 << 20;
+    uint64_t max_entry_bytes = 48 << 20;
+    uint64_t max_batch_bytes = 4 << 20;  // a batch takes proposals until it holds this much
+
+    Clock* clock = Clock::System();
+    FileSystem* file_system = nullptr;  // nullptr: the machine's
+    Transport* transport = nullptr;     // required for more than one member; outlives the log
+    // Called at most once, on any thread, at the first failed write or sync, broken state machine, or proof that this
+    // is the wrong disk. Nothing is written, sent or acknowledged afterwards. nullptr: logs and ends the process at
+    // once with exit code 70. If it returns (tests), the log is dead: every call answers kUnavailable.
+    std::function<void(const absl::Status&)> on_fatal;
+  };
+
+  // Recovers the directory and starts the threads; returns before a leader is known.
+  //   kFailedPrecondition  the directory belongs to somebody else, is in use, was written by a newer version, or
+  //                        the state machine is ahead of or behind the log: the message names the file and both sides
+  //   kDataLoss            damage that no power cut explains; the message names file and offset
+  //   other                I/O
+  // `machine` outlives the log.
+  static absl::StatusOr<std::unique_ptr<ReplicatedLog>> Open(Options options, StateMachine* machine);
+
+  // Stops as by Stop().
+  virtual ~ReplicatedLog() = default;
+
+  // Everything below is thread-safe, does not block, and may be called from callbacks.
+
+  // Proposes `data` as the next entry. `term` is the term in which the caller took its latches (Leader().term at that
+  // time, with ready_to_serve): in any other term the proposal is refused (trap T48). `done` is called exactly once,
+  // on the apply thread, in the order of the log: after the entry is applied, or when it is certain that this replica
+  // cannot tell (kUnknown), or at once (still on the apply thread) with kNotInLog.
+  virtual void Propose(Term term, std::string data, std::function<void(ProposeResult)> done) = 0;
+
+  virtual LeaderState Leader() const = 0;
+
+  // Calls `done` on the apply thread with OK once everything that was acknowledged anywhere before this call is applied
+  // here, and this replica was still the leader at some time after the call: a read that starts then is linearizable.
+  // kUnavailable if it does not lead or is not ready. One round to the peers serves all that wait.
+  virtual void ReadIndex(std::function<void(absl::Status)> done) = 0;
+
+  // True if a read may be served right now without ReadIndex: this replica leads, is ready, and no other can lead
+  // (today: a group of one). Cheap.
+  virtual bool HasLease() const = 0;
+
+  // Position of the last entry applied here / known to be committed here.
+  virtual Position Applied() const = 0;
+  virtual Position Committed() const = 0;
+
+  // Asks the apply thread to make the state durable and to cut the log behind it now. `done` on the apply thread.
+  virtual void CutLog(std::function<void(absl::Status)> done) = 0;
+
+  // Hands leadership to another member if this replica leads; no effect otherwise. Used before a planned stop.
+  virtual void TransferLeadership() = 0;
+
+  virtual LogStatistics Statistics() const = 0;
+
+  // Stops the threads: waits for the write under way, makes no new one. Proposals that wait get kUnknown or kNotInLog;
+  // no `done` is called after the return. Idempotent. Not from a callback.
+  virtual void Stop() = 0;
+};
+
+}  // namespace terrane::replication
