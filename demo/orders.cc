@@ -11,9 +11,13 @@ constexpr const char* kStates[] = {"new", "paid", "packed", "shipped", "returned
 
 }  // namespace
 
-uint32_t SealOf(int64_t n) { return static_cast<uint32_t>(static_cast<uint64_t>(n) * 2654435761u + 97); }
+uint32_t SealOf(int64_t n) {
+  return static_cast<uint32_t>(static_cast<uint64_t>(n) * 2654435761u + 97);
+}
 
-std::string CustomerOf(int64_t n) { return StrCat("c-", (n * 7919) % kCustomers); }
+std::string CustomerOf(int64_t n) {
+  return StrCat("c-", (n * 7919) % kCustomers);
+}
 
 std::string GeneratedOrder(int64_t n) {
   const uint32_t seal = SealOf(n);

@@ -20,12 +20,15 @@ namespace {
 using Record = std::vector<std::pair<std::string, std::string>>;  // fields in their order
 
 bool IsList(const std::string& name) {
-  static const std::unordered_set<std::string> lists = {"depends",   "pre-depends", "recommends", "suggests", "conflicts",
-                                                        "replaces",  "provides",    "breaks",     "enhances", "tag"};
+  static const std::unordered_set<std::string> lists = {"depends",   "pre-depends", "recommends", "suggests",
+                                                        "conflicts", "replaces",    "provides",   "breaks",
+                                                        "enhances",  "tag"};
   return lists.contains(name);
 }
 
-bool IsSize(const std::string& name) { return name == "size" || name == "installed-size"; }
+bool IsSize(const std::string& name) {
+  return name == "size" || name == "installed-size";
+}
 
 std::string Field(const Record& record, const std::string& name) {
   const auto it = std::find_if(record.begin(), record.end(), [&](const auto& field) { return field.first == name; });
