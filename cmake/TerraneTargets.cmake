@@ -39,6 +39,16 @@ function(terrane_library name)
   set_target_properties(link_alone_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/link_alone)
 endfunction()
 
+# terrane_program(name SOURCES files... DEPS targets...)
+# An executable in <build>/bin. The programs find each other there.
+function(terrane_program name)
+  cmake_parse_arguments(ARG "" "" "DEPS;SOURCES" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} BEFORE PRIVATE ${TERRANE_FORBIDDEN_ROOT})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} version)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+endfunction()
+
 # terrane_test(name DEPS targets... [ROCKSDB] [TIMEOUT seconds] [LABELS labels...])
 # Compiles *.cc of the current directory into one GoogleTest binary and registers each of its tests.
 function(terrane_test name)

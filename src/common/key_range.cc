@@ -22,7 +22,9 @@ bool KeyRange::Contains(const KeyRange& other) const {
   return other.max && *other.max <= *max;
 }
 
-bool KeyRange::Overlaps(const KeyRange& other) const { return !Intersect(other).Empty(); }
+bool KeyRange::Overlaps(const KeyRange& other) const {
+  return !Intersect(other).Empty();
+}
 
 KeyRange KeyRange::Intersect(const KeyRange& other) const {
   KeyRange common;

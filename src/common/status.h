@@ -19,7 +19,9 @@
 namespace terrane {
 
 // The message of a status as std::string_view; valid as long as the status.
-inline std::string_view MessageOf(const absl::Status& status) { return FromAbsl(status.message()); }
+inline std::string_view MessageOf(const absl::Status& status) {
+  return FromAbsl(status.message());
+}
 
 // Makes a status of the code with StrCat(args...) as its message.
 template <typename... Args>
@@ -64,8 +66,8 @@ absl::Status Annotate(const absl::Status& status, std::string_view context);
 #define TERRANE_STATUS_CONCAT_INNER(a, b) a##b
 #define TERRANE_STATUS_CONCAT(a, b) TERRANE_STATUS_CONCAT_INNER(a, b)
 
-#define TERRANE_RETURN_IF_ERROR(expr)               \
-  do {                                              \
+#define TERRANE_RETURN_IF_ERROR(expr)                                                      \
+  do {                                                                                     \
     if (absl::Status terrane_status = (expr); !terrane_status.ok()) return terrane_status; \
   } while (false)
 
