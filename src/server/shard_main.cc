@@ -1,0 +1,36 @@
+// terrane-shard: one replica of one shard.
+#include "common/version.h"
+#include "server/server_main.h"
+#include "shard/server.h"
+
+int main(int argc, char** argv) {
+  using namespace terrane;
+  server::CommonSettings common;
+  server::GroupSettings group;
+  shard::ShardServerOptions options;
+  CommandLine line("terrane-shard", "One replica of one shard of Terrane", VersionLine("terrane-shard"));
+  common.Define(&line);
+  group.Define(&line);
+  line.Add("name", &options.shard, "Name of the shard: s1");
+  line.Require("name");
+  line.Add("metadata", &options.metadata, "Endpoints of the metadata service: host:port,...");
+  line.Require("metadata");
+  line.AddBytes("disk-reserve", &options.disk_reserve_bytes,
+                "Writes are refused below this much free space; 0: the smaller of 1GiB and 2 % of the disk");
+  line.AddBytes("cache", &options.cache_bytes, "Memory for blocks of data files");
+  if (std::optional<int> exit = line.Parse(argc, argv)) return *exit;
+
+  return server::Serve("terrane-shard", common, [&]() -> absl::StatusOr<server::RunningServer> {
+    TERRANE_ASSIGN_OR_RETURN(options.members, group.Members());
+    options.directory = std::filesystem::path(common.directory) / "data";
+    options.listen = common.listen;
+    options.advertise = group.advertise;
+    options.cluster = group.cluster;
+    options.replica = ReplicaId(static_cast<uint64_t>(group.replica));
+    options.tls = common.tls;
+    options.insecure = common.insecure;
+    options.timeouts = group.timeouts;
+    TERRANE_ASSIGN_OR_RETURN(std::shared_ptr<shard::ShardServer> server, shard::ShardServer::Start(std::move(options)));
+    return server::RunningServer{server->address(), [server] { server->Stop(); }};
+  });
+}

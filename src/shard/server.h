@@ -1,0 +1,52 @@
+// One replica of one shard as a server: what terrane-shard runs.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "replication/replicated_log.h"
+#include "rpc/credentials.h"
+
+namespace terrane::shard {
+
+struct ShardServerOptions {
+  std::filesystem::path directory;     // of its data; made if missing
+  std::string listen = "127.0.0.1:0";  // port 0: any free one
+  std::string advertise;               // host:port that others are told; empty: the bound one
+  std::string cluster;  // id of the cluster; empty: as the metadata service says at the first registration
+  std::string shard;    // "s1"
+  ReplicaId replica{1};
+  std::vector<replication::Member> members;  // of the group, this one included; empty: this one alone
+  std::vector<std::string> metadata;         // endpoints of terrane-meta, at least one
+  rpc::TlsFiles tls;
+  bool insecure = false;  // allows an address that is not loopback without TLS
+  replication::Timeouts timeouts;
+  // Below this much free space writes are refused; 0: the smaller of 1 GiB and 2 % of the disk.
+  int64_t disk_reserve_bytes = 0;
+  int64_t cache_bytes = 64 << 20;  // RocksDB's block cache
+  // A mistake on disk while running ends the process with exit code 70 (replication/replicated_log.h).
+};
+
+// Thread-safe.
+class ShardServer {
+ public:
+  // Recovers the directory and listens; serves (health says SERVING) from the return on, and registers with the
+  // metadata service in the background until that has worked.
+  //   kInvalidArgument     the options
+  //   kUnavailable         the address is in use
+  //   kFailedPrecondition  the directory is in use, somebody else's, or of a newer format: the message says which
+  //   kDataLoss            damaged: the message names file and place
+  static absl::StatusOr<std::unique_ptr<ShardServer>> Start(ShardServerOptions options);
+  virtual ~ShardServer() = default;  // stops
+
+  // The bound host:port.
+  virtual std::string address() const = 0;
+  // Refuses new requests, lets running ones end for up to a second, stops the log. Idempotent; blocks.
+  virtual void Stop() = 0;
+};
+
+}  // namespace terrane::shard

@@ -1,0 +1,48 @@
+// D/cluster: what a local cluster consists of. Text, one line for each process, so that a person can read it:
+//
+//   format=1 cluster=4f0c..
+//   process name=s1-a role=shard shard=s1 replica=1 endpoint=127.0.0.1:12017 pid=4711 started=889120
+//   flag role=shard --log-level=debug
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "tools/child_process.h"
+
+namespace terrane::tools {
+
+enum class Role { kMetadata, kShard, kProxy };
+// "metadata", "shard", "proxy".
+std::string_view RoleName(Role role);
+
+struct ClusterProcess {
+  std::string name;  // "m1", "s1-a", "p1"
+  Role role = Role::kProxy;
+  std::string shard;     // "s1"; shards only
+  uint64_t replica = 0;  // from 1; metadata nodes and shards
+  std::string endpoint;  // host:port, kept for restarts
+  ProcessId process;     // as last started
+};
+
+struct ClusterFile {
+  std::string cluster;  // id of the cluster
+  std::vector<ClusterProcess> processes;
+  std::map<Role, std::vector<std::string>> flags;  // beyond those that every process gets
+
+  ClusterProcess* Find(std::string_view name);
+  const ClusterProcess* Find(std::string_view name) const;
+  std::vector<std::string> Endpoints(Role role) const;
+
+  // kNotFound: `directory` holds no cluster; kDataLoss: the file cannot be read; kFailedPrecondition: it was written by
+  // a newer version.
+  static absl::StatusOr<ClusterFile> Load(const std::filesystem::path& directory);
+  // Atomic.
+  absl::Status Save(const std::filesystem::path& directory) const;
+};
+
+}  // namespace terrane::tools
