@@ -9,11 +9,11 @@
 //        8 bytes, the greatest double <= magnitude (infinity included), big endian;
 //        0x00 if that is the value itself, else 0x01, decimal exponent + 7000 (2 bytes), the 34-digit coefficient (16)
 //   0x20 string, symbol; 0x60 code: bytes, 0x00 as 00 FF; then 00 01
-//   0x28 document: per field tag, name (as a string), body; then 0x00;   0x30 array: the values; then 0x00
-//   0x38 binary: length (4), subtype, bytes      0x40 objectId: 12 bytes          0x48 bool: 0x00 or 0x01
-//   0x50 date: 8 bytes, sign bit inverted        0x54 timestamp: 8 bytes           0x58 regex: pattern, options
-//   0x5C dbPointer: length (4), namespace, id    0x64 code with scope: code, then the scope as a document's body
-//   All integers are big endian.
+//   0x28 document: per field tag (0x10 for every number), name (as a string), for numbers the tag itself, body; then
+//   0x00 0x30 array: the values; then 0x00 0x38 binary: length (4), subtype, bytes      0x40 objectId: 12 bytes 0x48
+//   bool: 0x00 or 0x01 0x50 date: 8 bytes, sign bit inverted        0x54 timestamp: 8 bytes           0x58 regex:
+//   pattern, options 0x5C dbPointer: length (4), namespace, id    0x64 code with scope: code, then the scope as a
+//   document's body All integers are big endian.
 //
 // Pure and thread-safe. Values must come from validated documents.
 #pragma once

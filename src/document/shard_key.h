@@ -55,12 +55,14 @@ class ShardKeyPattern {
   // undefined. Says nothing about `_id`.
   absl::StatusOr<std::string> EncodeFromDocument(std::string_view doc) const;
 
-  // From one value per path, in order: for ids of chunks and split points that people write. `values` may be fewer than
-  // the paths (a prefix: the least key that begins so), but not for a hashed first field, which is given as its int64
-  // hash.
-  absl::StatusOr<std::string> EncodeBound(const std::vector<Value>& values) const;
+  // A bound of a chunk as people write it: the key's fields in order, the last ones may be missing (the least key that
+  // begins so). A hashed field is given as {$hash: "8000000000000000"}, or as a value, which is then hashed.
+  // kInvalidArgument, naming the field that is wrong.
+  absl::StatusOr<std::string> EncodeBound(std::string_view bound) const;
 
-  // The encoded key for people: {customer: "c-17"}, a hash as a number; hex for what is no encoded key.
+  // The encoded key or bound for people, in the form that EncodeBound reads: {"customer": {"$hash":
+  // "8000000000000000"}}.
+  // "{}" for the least bound; hex for what is no encoded key.
   std::string DescribeKey(std::string_view encoded) const;
 
   Targets FilterTargets(const Filter& filter) const;

@@ -23,7 +23,7 @@ struct UpdatePlan;
 
 class Update {
  public:
-  // kInvalidArgument, naming operator and path: unknown or empty operators, two paths of which one lies in the other
+  // kInvalidArgument, naming operator and path: unknown operators, two paths of which one lies in the other
   // ("updating the path 'a.b' would create a conflict at 'a'"), operands of the wrong type, paths with empty
   // components.
   static absl::StatusOr<Update> Parse(std::string_view bson);
