@@ -20,9 +20,12 @@
 // and counts itself when Persisted() says so.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -213,7 +216,7 @@ class Core {
   ProposeResult Propose(Term term, std::string entry);
   // Appends a configuration that differs from the current one in one replica: added as learner or voter, promoted,
   // demoted or removed. Only after an entry of the own term and the configuration before are committed.
-  ProposeResult ProposeConfiguration(Term term, const Configuration& configuration);
+  ProposeResult ProposeConfiguration(Term term, const Configuration& configuration, MonotonicTime now);
 
   // Asks for the position at which a read that starts now is linearizable; the answer comes as ReadState with this
   // context (chosen by the host, not to be reused). One heartbeat round serves all that wait. A follower asks its
@@ -242,6 +245,7 @@ class Core {
 
   // --- Output ---
 
+  // May be true for a Ready that turns out to be empty.
   bool HasReady() const;
   Ready TakeReady(MonotonicTime now);
 
@@ -292,8 +296,7 @@ class Core {
   };
 
   // core.cc: dispatch, persistence, output
-  void StepNewerTerm(const Message& message, MonotonicTime now);
-  bool AnswerOlderTerm(const Message& message);
+  void AnswerOlderTerm(const Message& message);
   void Send(Message message);
   void SendAnswer(Message message);
   void SendWhenPersisted(Message message);
@@ -301,7 +304,6 @@ class Core {
   bool HardStateSynced() const { return synced_hard_state_ == hard_state_; }
   void CollectPersistence(Ready* ready);
   void CollectCommitted(Ready* ready);
-  void NoteRole(Ready* ready);
 
   // election.cc: sections 3.4, 3.6, 4.2.3, 6.2, 9.6, 3.10 of the thesis
   LeaderRole* Leader() { return std::get_if<LeaderRole>(&role_); }
@@ -315,7 +317,7 @@ class Core {
   void BecomeFollower(Term term, ReplicaId leader, MonotonicTime now);
   void HearLeader(ReplicaId leader, MonotonicTime now);
   void Campaign(bool pre, bool transfer, MonotonicTime now);
-  void CountVotes(MonotonicTime now);
+  void CountVote(ReplicaId from, bool granted, MonotonicTime now);
   void BecomeLeader(MonotonicTime now);
   void StepVote(const Message& message, MonotonicTime now);
   void StepPreVote(const Message& message, MonotonicTime now);
@@ -323,11 +325,15 @@ class Core {
   void StepTimeoutNow(const Message& message, MonotonicTime now);
   void TickElection(MonotonicTime now);
   void TickLeader(MonotonicTime now);
-  void CheckQuorum(MonotonicTime now);
-  void TellTransferTarget(MonotonicTime now);
+  bool HeardQuorum(MonotonicTime now) const;
+  uint64_t QuorumRound() const;
+  bool StartTransfer(ReplicaId target, MonotonicTime now);
+  void TellTransferTarget();
+  void TellTimeoutNow(ReplicaId target);
 
   // replication.cc: sections 3.5, 3.6.2, 10.2.1
-  Position AppendAsLeader(EntryType type, std::vector<Payload> data);
+  ProposeResult CheckProposal(Term term) const;
+  Position AppendAsLeader(EntryType type, Payload data, MonotonicTime now);
   void StepAppend(const Message& message, MonotonicTime now);
   void StepAppendAnswer(const Message& message, MonotonicTime now);
   void StepHeartbeat(const Message& message, MonotonicTime now);
@@ -336,25 +342,32 @@ class Core {
   void StepSnapshotAnswer(const Message& message, MonotonicTime now);
   void TakeCommit(Position commit, Position limit);
   void TruncateFrom(Position index);
-  void AdvanceCommit();
+  void Install(const SnapshotReference& snapshot);
+  void MatchReached(Progress* peer, Position index, MonotonicTime now);
+  void AdvanceCommit(MonotonicTime now);
+  // The greatest value that a majority of the voters has reached; the leader itself counts with `own` if it is a voter.
+  template <typename Value, typename Of>
+  Value QuorumValue(Value own, Of of) const;
   void FlushAppends(MonotonicTime now);
   void SendAppends(Progress* peer, MonotonicTime now);
-  void SendOneAppend(Progress* peer, size_t max_bytes);
+  void SendOneAppend(Progress* peer, size_t max_bytes, MonotonicTime now);
   void SendSnapshot(Progress* peer, MonotonicTime now);
   Progress* Peer(ReplicaId id);
 
   // configuration.cc: chapter 4
   Refusal CheckChange(const Configuration& next) const;
-  void NoteConfiguration(const Entry& entry, MonotonicTime now);
-  void ForgetConfigurationsFrom(Position index, MonotonicTime now);
+  void NoteConfiguration(const Entry& entry);
+  void ForgetConfigurationsFrom(Position index);
   void AdoptConfiguration(MonotonicTime now);
   void LeaveIfRemoved(MonotonicTime now);
 
   // read_index.cc: section 6.4
   void StepReadIndex(const Message& message);
   void StepReadIndexAnswer(const Message& message);
+  void FlushReads(MonotonicTime now);
   void StartRound(MonotonicTime now);
   void ConfirmReads();
+  void AnswerRead(const PendingRead& read, bool confirmed);
   void FailReads(LeaderRole* leader);
 
   Options options_;
@@ -390,5 +403,17 @@ class Core {
   std::vector<ReadState> reads_;
   RoleChange noted_role_;
 };
+
+template <typename Value, typename Of>
+Value Core::QuorumValue(Value own, Of of) const {
+  std::array<Value, kMembersMax> values;
+  size_t count = 0;
+  if (IsVoter()) values[count++] = own;
+  for (const Progress& peer : Leader()->peers) {
+    if (configuration().IsVoter(peer.id)) values[count++] = of(peer);
+  }
+  std::sort(values.begin(), values.begin() + count, std::greater<>());
+  return values[Quorum() - 1];
+}
 
 }  // namespace terrane::raft

@@ -29,7 +29,8 @@ struct Progress {
   Position commit_sent;                              // greatest commit index that went with an Append
   Position applied;                                  // what it said to have applied
   MonotonicTime heard_at{0};                         // when its last answer of this term came
-  uint64_t round = 0;                                // greatest heartbeat round that it answered
+  MonotonicTime nudge_at{0};  // from then on, an answered heartbeat brings a question if appends are not answered
+  uint64_t round = 0;         // greatest heartbeat round that it answered
 
   void BecomeProbe();
   void BecomeReplicate();

@@ -70,6 +70,9 @@ struct HardState {
   friend bool operator==(const HardState&, const HardState&) = default;
 };
 
+// Voters and learners together.
+inline constexpr size_t kMembersMax = 64;
+
 // Members of the group. Both lists are sorted and disjoint. It holds from the moment that its entry is appended.
 struct Configuration {
   std::vector<ReplicaId> voters;
@@ -79,6 +82,8 @@ struct Configuration {
   bool IsLearner(ReplicaId id) const;
   bool Contains(ReplicaId id) const { return IsVoter(id) || IsLearner(id); }
   bool empty() const { return voters.empty() && learners.empty(); }
+  // At least one voter, sorted, disjoint, no id 0, at most 64 members.
+  bool IsValid() const;
 
   friend bool operator==(const Configuration&, const Configuration&) = default;
 };
