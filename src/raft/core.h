@@ -350,7 +350,7 @@ class Core {
   Value QuorumValue(Value own, Of of) const;
   void FlushAppends(MonotonicTime now);
   void SendAppends(Progress* peer, MonotonicTime now);
-  void SendOneAppend(Progress* peer, size_t max_bytes, MonotonicTime now);
+  void SendOneAppend(Progress* peer, bool with_entries, MonotonicTime now);
   void SendSnapshot(Progress* peer, MonotonicTime now);
   Progress* Peer(ReplicaId id);
 

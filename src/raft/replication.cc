@@ -69,25 +69,25 @@ void Core::SendAppends(Progress* peer, MonotonicTime now) {
   if (peer->state == ProgressState::kSnapshot) return;
   if (peer->next <= log_.base()) return SendSnapshot(peer, now);
   if (peer->state == ProgressState::kProbe) {
-    if (!peer->probe_sent) SendOneAppend(peer, options_.max_message_bytes, now);
+    if (!peer->probe_sent) SendOneAppend(peer, true, now);
     return;
   }
   while (peer->next <= log_.last() && (peer->inflight.empty() || peer->inflight_bytes < options_.max_inflight_bytes)) {
-    SendOneAppend(peer, options_.max_message_bytes, now);
+    SendOneAppend(peer, true, now);
   }
   // A new commit index goes out at once when nothing else follows: a follower must not learn it one heartbeat late.
-  if (peer->commit_sent < std::min(commit_, peer->next - 1)) SendOneAppend(peer, 0, now);
+  if (peer->commit_sent < std::min(commit_, peer->next - 1)) SendOneAppend(peer, false, now);
 }
 
-// An Append from peer->next on; without entries if max_bytes is 0.
-void Core::SendOneAppend(Progress* peer, size_t max_bytes, MonotonicTime now) {
+// An Append whose prev is in front of peer->next, with or without entries.
+void Core::SendOneAppend(Progress* peer, bool with_entries, MonotonicTime now) {
   Message message;
   message.type = MessageType::kAppend;
   message.to = peer->id;
   message.index = peer->next - 1;
   message.log_term = *log_.TermAt(message.index);
   message.commit = commit_;
-  if (max_bytes > 0) message.entries = log_.Slice(peer->next, log_.last(), max_bytes);
+  if (with_entries) message.entries = log_.Slice(peer->next, log_.last(), options_.max_message_bytes);
   Position end = message.index + message.entries.size();
   // The receiver takes the commit index over only up to prev + n.
   peer->commit_sent = std::max(peer->commit_sent, std::min(commit_, end));
@@ -232,10 +232,10 @@ void Core::StepHeartbeatAnswer(const Message& message, MonotonicTime now) {
   flush_ = true;  // what it lacks may have been cut off
   switch (peer->state) {
     case ProgressState::kProbe:
-      if (peer->next > log_.base()) SendOneAppend(peer, 0, now);
+      if (peer->next > log_.base()) SendOneAppend(peer, false, now);
       break;
     case ProgressState::kReplicate:
-      if (peer->next > log_.base() && peer->match + 1 < peer->next) SendOneAppend(peer, 0, now);
+      if (peer->next > log_.base() && peer->match + 1 < peer->next) SendOneAppend(peer, false, now);
       break;
     case ProgressState::kSnapshot:
       if (now - peer->snapshot_sent_at >= options_.election_timeout_max) SendSnapshot(peer, now);
