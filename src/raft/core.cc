@@ -89,7 +89,9 @@ bool WellFormed(const Message& message) {
     term = entry.term;
   }
   if (message.type == MessageType::kInstallSnapshot) {
-    return message.snapshot != nullptr && message.snapshot->configuration.IsValid();
+    // Data of a later term than the message's comes from a group that has moved on: its new leader will send its own.
+    return message.snapshot != nullptr && message.snapshot->configuration.IsValid() &&
+           message.snapshot->term <= message.term;
   }
   return true;
 }

@@ -202,7 +202,7 @@ class Core {
   // loudly: what is old, unknown or not understood is ignored. InstallSnapshot: the host asks WantsSnapshot(), fetches
   // the data, puts index, term, configuration of what it fetched (index >= that of the message) into message.snapshot
   // and only then calls Step: the data comes before the reference. The state machine changes only if Ready::snapshot
-  // then says so.
+  // then says so. Data whose term is later than that of the message is ignored.
   void Step(const Message& message, MonotonicTime now);
   // True if Step(message) would take the snapshot now. Also counts as contact with the leader, if from the current one:
   // to be called with each InstallSnapshot that comes in, also while another is being fetched.
@@ -309,6 +309,7 @@ class Core {
   LeaderRole* Leader() { return std::get_if<LeaderRole>(&role_); }
   const LeaderRole* Leader() const { return std::get_if<LeaderRole>(&role_); }
   bool SoleVoter() const;
+  bool MayCampaign() const;
   bool IsVoter() const { return configuration().IsVoter(options_.id); }
   size_t Quorum() const { return configuration().voters.size() / 2 + 1; }
   MonotonicTime RandomTimeout();

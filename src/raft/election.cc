@@ -12,6 +12,14 @@ bool Core::SoleVoter() const {
   return now.voters.size() == 1 && now.voters.front() == options_.id;
 }
 
+// 4.2.2: a server that is not part of its own latest configuration still starts elections, as it might still be needed
+// until that configuration is committed; its own vote does not count then.
+bool Core::MayCampaign() const {
+  if (!may_vote_) return false;
+  if (IsVoter()) return true;
+  return configuration_index() > commit_ && ConfigurationAt(configuration_index() - 1).IsVoter(options_.id);
+}
+
 MonotonicTime Core::RandomTimeout() {
   uint64_t spread = static_cast<uint64_t>((options_.election_timeout_max - options_.election_timeout_min).count());
   return options_.election_timeout_min + MonotonicTime(static_cast<int64_t>(random_.Below(spread + 1)));
@@ -124,7 +132,7 @@ void Core::StepVoteAnswer(const Message& message, MonotonicTime now) {
 }
 
 void Core::StepTimeoutNow(const Message&, MonotonicTime now) {
-  if (IsLeader() || !IsVoter() || !may_vote_ || stalled_) return;
+  if (IsLeader() || !MayCampaign() || stalled_) return;
   Campaign(false, true, now);
 }
 
@@ -136,7 +144,7 @@ void Core::Tick(MonotonicTime now) {
 
 MonotonicTime Core::NextTick() const {
   if (const LeaderRole* leader = Leader()) return leader->next_heartbeat;
-  if (!IsVoter() || !may_vote_) return MonotonicTime::max();
+  if (!MayCampaign()) return MonotonicTime::max();
   if (const auto* follower = std::get_if<FollowerRole>(&role_)) return follower->election_deadline;
   return std::get<CandidateRole>(role_).election_deadline;
 }

@@ -41,7 +41,8 @@ const char* RaftLedger::Committed(const Core& core, Position from) {
     Term term = *log.TermAt(i);
     size_t at = i.value() - 1;
     if (at < committed_.size()) {
-      if (committed_[at].term != term) return "state machine safety: two replicas committed different entries at an index";
+      if (committed_[at].term != term)
+        return "state machine safety: two replicas committed different entries at an index";
       continue;
     }
     if (i == log.base()) return "a snapshot holds more than what was committed";

@@ -1,5 +1,5 @@
-// Knows what every replica of a simulated group has ever appended, committed and led: the five properties of figure 3 of
-// the Raft paper, and what a client may expect.
+// Knows what every replica of a simulated group has ever appended, committed and led: the five properties of figure 3
+// of the Raft paper, and what a client may expect.
 #pragma once
 
 #include <string>
@@ -38,8 +38,8 @@ class RaftLedger {
     uint64_t hash;
     Term committed_in;  // term of the replica that committed it first: a leader's
   };
-  std::vector<std::vector<Version>> versions_;  // by index - 1
-  std::vector<Record> committed_;               // by index - 1
+  std::vector<std::vector<Version>> versions_;      // by index - 1
+  std::vector<Record> committed_;                   // by index - 1
   std::unordered_map<uint64_t, uint64_t> leaders_;  // term -> id
 };
 

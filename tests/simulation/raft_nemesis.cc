@@ -19,7 +19,9 @@ void World::NextFault() {
   choice % 2 == 0 ? CrashSomeone() : Partition();
 }
 
-Replica* World::SomeReplica() { return &replicas_[random_.Below(replicas_.size())]; }
+Replica* World::SomeReplica() {
+  return &replicas_[random_.Below(replicas_.size())];
+}
 
 Replica* World::SomeLeader() {
   Replica* leader = nullptr;
@@ -107,7 +109,9 @@ void World::ChangeMembership() {
   if (leader == nullptr || leader->paused_until > now_) return;
   Configuration next = leader->core->configuration();
   ReplicaId id = SomeReplica()->id;
-  auto remove = [id](std::vector<ReplicaId>* list) { list->erase(std::remove(list->begin(), list->end(), id), list->end()); };
+  auto remove = [id](std::vector<ReplicaId>* list) {
+    list->erase(std::remove(list->begin(), list->end(), id), list->end());
+  };
   auto add = [id](std::vector<ReplicaId>* list) { list->insert(std::lower_bound(list->begin(), list->end(), id), id); };
   if (next.IsVoter(id)) {
     remove(&next.voters);

@@ -1,7 +1,7 @@
 // raft_simulate [--seeds N] [--first S] [--seed S] [--steps M] [--nodes 3|5] [--trace]
 //
-// Runs N seeds of the Raft simulation and prints what they met. Exit code 1 with the seed and the command that replays it
-// at the first failure.
+// Runs N seeds of the Raft simulation and prints what they met. Exit code 1 with the seed and the command that replays
+// it at the first failure.
 #include <unistd.h>
 
 #include <chrono>

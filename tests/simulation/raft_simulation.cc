@@ -6,7 +6,9 @@
 
 namespace terrane::raft {
 
-SimulationResult RunRaftSimulation(const SimulationOptions& options) { return World(options).Run(); }
+SimulationResult RunRaftSimulation(const SimulationOptions& options) {
+  return World(options).Run();
+}
 
 std::string ReplayCommand(const SimulationOptions& options) {
   std::string command = "raft_simulate --first " + std::to_string(options.seed) + " --seeds 1 --steps " +

@@ -1,9 +1,9 @@
 // Replicas of one Raft group as real cores over a simulated network, disk, clock and state machine. One seed decides
 // everything: equal seeds give equal runs.
 //
-// The clients of the group read a register at a leader, compute the next value from it and propose that, as a shard does
-// with a document under its latch; an entry that was computed from a value which is no longer there when it is applied is a
-// lost update. They also read through read index and lease.
+// The clients of the group read a register at a leader, compute the next value from it and propose that, as a shard
+// does with a document under its latch; an entry that was computed from a value which is no longer there when it is
+// applied is a lost update. They also read through read index and lease.
 #pragma once
 
 #include <cstdint>

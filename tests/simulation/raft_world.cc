@@ -43,7 +43,10 @@ World::World(const SimulationOptions& options) : options_(options), random_(opti
 }
 
 SimulationResult World::Run() {
-  while (failure_.empty() && (counts_.steps < options_.steps_min || faults_done_ < 4)) RunUntilQuiet();
+  while (failure_.empty() && (counts_.steps < options_.steps_min || faults_done_ < 4)) {
+    if (now_ > 600s) Fail("the simulated time runs away");
+    RunUntilQuiet();
+  }
   if (failure_.empty()) {
     EndFaults();
     Time deadline = now_ + 30s;
@@ -119,19 +122,27 @@ void World::Handle(const Event& event) {
       if (replica.core) SyncData(&replica);
       Schedule(EventType::kSyncData, Between(50ms, 400ms), event.replica);
       break;
-    case EventType::kUpdate: ClientUpdates(); break;
+    case EventType::kUpdate:
+      ClientUpdates();
+      break;
     case EventType::kPropose: {
       Update update = updates_[event.slot];
       free_updates_.push_back(event.slot);
       if (alive) ClientProposes(&replica, update);
       break;
     }
-    case EventType::kRead: ClientReads(); break;
-    case EventType::kFault: NextFault(); break;
+    case EventType::kRead:
+      ClientReads();
+      break;
+    case EventType::kFault:
+      NextFault();
+      break;
     case EventType::kRestart:
       if (!replica.core) Start(&replica);
       break;
-    case EventType::kHeal: Heal(); break;
+    case EventType::kHeal:
+      Heal();
+      break;
     case EventType::kFetched: {
       Message message = std::move(messages_[event.slot]);
       free_messages_.push_back(event.slot);

@@ -60,9 +60,9 @@ struct Replica {
     Position index;
     Update update;
   };
-  std::deque<InFlight> in_flight;              // proposed here, not applied yet
+  std::deque<InFlight> in_flight;  // proposed here, not applied yet
   std::array<bool, kRegisters> latched{};
-  std::optional<RegisterState> fetched;        // data that came with the snapshot that is being stepped
+  std::optional<RegisterState> fetched;  // data that came with the snapshot that is being stepped
   bool fetching = false;
 
   Position seen_commit;
@@ -74,7 +74,19 @@ struct Replica {
 };
 
 enum class EventType : uint8_t {
-  kDeliver, kTick, kDiskDone, kDiskStalls, kApply, kSyncData, kUpdate, kPropose, kRead, kFault, kRestart, kHeal, kFetched
+  kDeliver,
+  kTick,
+  kDiskDone,
+  kDiskStalls,
+  kApply,
+  kSyncData,
+  kUpdate,
+  kPropose,
+  kRead,
+  kFault,
+  kRestart,
+  kHeal,
+  kFetched
 };
 
 struct Event {
@@ -158,11 +170,11 @@ class World {
   uint64_t order_ = 0;
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   std::vector<Replica> replicas_;
-  std::vector<Message> messages_;        // slots of messages under way
+  std::vector<Message> messages_;  // slots of messages under way
   std::vector<uint64_t> free_messages_;
-  std::vector<Update> updates_;          // slots of updates under way
+  std::vector<Update> updates_;  // slots of updates under way
   std::vector<uint64_t> free_updates_;
-  std::vector<std::vector<bool>> cut_;   // [from][to]
+  std::vector<std::vector<bool>> cut_;  // [from][to]
 
   // What the seed chose.
   uint64_t loss_permille_ = 0;
@@ -179,7 +191,7 @@ class World {
   uint64_t faults_done_ = 0;
   uint64_t next_value_ = 0;
   uint64_t next_context_ = 0;
-  Position acknowledged_;  // greatest position of an acknowledged update
+  Position acknowledged_;                         // greatest position of an acknowledged update
   std::unordered_map<uint64_t, Position> reads_;  // context -> what was acknowledged when the read began
   Position goal_;  // after the faults: a position committed then; all members must apply it
 };
