@@ -24,7 +24,7 @@ class FaultInjection {
   // Restore. Then destroy the store, call Restore, and open it again. With `seed` != 0 a random part of the unsynced
   // tail of each file survives, in 512-byte sectors; the others read as zeros or are cut off.
   virtual void PowerCut(uint64_t seed = 0) = 0;
-  virtual absl::Status Restore() = 0;
+  virtual absl::Status Restore() = 0;  // also ends FailWrites
 
   virtual uint64_t Syncs() const = 0;
   virtual uint64_t BytesWritten() const = 0;

@@ -16,7 +16,6 @@
 
 namespace terrane::storage {
 
-class Database;
 class CopyReferenceTable;
 
 // Holds copies against being dropped while it lives (trap T34). A read takes it *before* it checks ownership: a read
@@ -24,12 +23,19 @@ class CopyReferenceTable;
 class CopyReferences {
  public:
   CopyReferences() = default;
-  CopyReferences(CopyReferences&&) = default;
-  CopyReferences& operator=(CopyReferences&&) = default;
+  CopyReferences(CopyReferences&& other) noexcept;
+  CopyReferences& operator=(CopyReferences&& other) noexcept;
+  ~CopyReferences();
+
+  bool Holds(CopyId copy) const;
 
  private:
   friend class CopyReferenceTable;
-  std::vector<std::shared_ptr<void>> held_;
+  CopyReferences(std::shared_ptr<CopyReferenceTable> table, std::span<const CopyId> copies);
+  void Release();
+
+  std::shared_ptr<CopyReferenceTable> table_;
+  std::vector<CopyId> copies_;
 };
 
 // Each cursor belongs to one ReadView, which it keeps alive, and to one thread at a time. Views that it gives out are

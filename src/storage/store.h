@@ -41,6 +41,13 @@ class FaultInjection;
 // The version that this program writes. A directory of a newer one is refused.
 inline constexpr uint32_t kFormatVersion = 1;
 
+struct DiskUsage {
+  std::string disk;  // the directory asked about
+  uint64_t total_bytes = 0;
+  uint64_t free_bytes = 0;
+  uint64_t reserve_bytes = 0;
+};
+
 struct StoreOptions {
   std::filesystem::path directory;
   bool create = true;  // make it if it is missing
@@ -57,15 +64,10 @@ struct StoreOptions {
   // Called at most once, on any thread, at the first background I/O error. nullptr: logs and ends the process at once
   // with exit code 70. If it returns (tests), writes fail.
   std::function<void(const absl::Status&)> on_fatal;
+  // Replaces asking the operating system: for tests.
+  std::function<DiskUsage()> disk_usage;
   // Only for tests and the bench: slow syncs, power cuts, failing writes.
   std::shared_ptr<FaultInjection> faults;
-};
-
-struct DiskUsage {
-  std::string disk;  // the directory asked about
-  uint64_t total_bytes = 0;
-  uint64_t free_bytes = 0;
-  uint64_t reserve_bytes = 0;
 };
 
 struct StoreStatistics {
@@ -137,11 +139,13 @@ class Store {
   virtual std::filesystem::path SegmentPath(std::string_view name) const = 0;
 
   // ---- removal ----
-  // Removes the whole copy, or the part of it in `range`, as soon as no reference to the copy is left; the janitor does
-  // it, and calls `done` on its thread. From this call on no new reference to a whole copy is given. The entry that
-  // made it unreadable must be committed before. Not remembered over a restart: call again for what the state says is
-  // still to be dropped. Repeating is harmless. A whole copy goes in well under a second whatever its size; a part goes
-  // key by key, paced, with its index entries and second-order records (trap T62); it waits for references too.
+  // Removes the whole copy, or the part of it in `range`. The janitor does it, and calls `done` on its thread (not
+  // after the store's end, and not if a checkpoint was installed meanwhile). The entry that made it unreadable must be
+  // committed before. Not remembered over a restart: call again for what the state says is still to be dropped.
+  // Repeating is harmless. Thread-safe.
+  // A whole copy: from this call on no new reference is given; the files go when the last one is released, in well
+  // under a second whatever their size. A part goes at once but key by key, paced, with its index entries and
+  // second-order records (trap T62); views that are open do not see it go.
   virtual void ScheduleDrop(CopyId copy, std::optional<KeyRange> range, std::function<void(absl::Status)> done) = 0;
 
   // Removes oplog entries before `position`; from then on they are refused. On the apply thread.

@@ -1,0 +1,257 @@
+#include "storage/database.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/convenience.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
+#include <rocksdb/slice_transform.h>
+#include <rocksdb/sst_partitioner.h>
+#include <rocksdb/table.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "common/status.h"
+#include "storage/fault_env.h"
+
+namespace terrane::storage {
+namespace {
+
+constexpr int kFatalExitCode = 70;
+
+// The first background error is the last: no resuming.
+class ErrorListener : public rocksdb::EventListener {
+ public:
+  explicit ErrorListener(std::shared_ptr<FatalHandler> fatal) : fatal_(std::move(fatal)) {}
+
+  void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status* error) override {
+    fatal_->Report(FromRocks(*error, "background work of the store"));
+  }
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* auto_recovery) override {
+    *auto_recovery = false;
+  }
+
+ private:
+  std::shared_ptr<FatalHandler> fatal_;
+};
+
+rocksdb::CompressionType Compression() {
+  static const rocksdb::CompressionType type = [] {
+    for (rocksdb::CompressionType supported : rocksdb::GetSupportedCompressions()) {
+      if (supported == rocksdb::kLZ4Compression) return supported;
+    }
+    return rocksdb::kNoCompression;
+  }();
+  return type;
+}
+
+rocksdb::DBOptions DatabaseOptions(const StoreOptions& options, const std::shared_ptr<FatalHandler>& fatal) {
+  rocksdb::DBOptions db;
+  db.env = EnvOf(options.faults);
+  db.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  db.paranoid_checks = true;
+  db.listeners.push_back(std::make_shared<ErrorListener>(fatal));
+  db.max_bgerror_resume_count = 0;
+  db.max_background_jobs = options.background_threads;
+  db.db_write_buffer_size = 3 * options.write_buffer_bytes;
+  db.max_total_wal_size = 8 * options.write_buffer_bytes;
+  db.bytes_per_sync = 1 << 20;
+  db.keep_log_file_num = 3;
+  db.info_log_level = rocksdb::WARN_LEVEL;
+  db.stats_dump_period_sec = 0;
+  db.stats_persist_period_sec = 0;
+  db.avoid_flush_during_shutdown = true;
+  return db;
+}
+
+}  // namespace
+
+const char* FamilyName(Family family) {
+  switch (family) {
+    case Family::kDocuments:
+      return "documents";
+    case Family::kIndexes:
+      return "indexes";
+    case Family::kRetries:
+      return "retries";
+    case Family::kOplog:
+      return "oplog";
+    case Family::kState:
+      return "state";
+  }
+  return "";
+}
+
+std::optional<Family> FamilyByName(std::string_view name) {
+  for (Family family : kFamilies) {
+    if (name == FamilyName(family)) return family;
+  }
+  return std::nullopt;
+}
+
+std::string EncodeNumber(uint64_t value) {
+  return OplogKey(Position(value));
+}
+
+std::optional<uint64_t> DecodeNumber(std::string_view bytes) {
+  std::optional<Position> position = ParseOplogKey(bytes);
+  if (!position) return std::nullopt;
+  return position->value();
+}
+
+absl::Status FromRocks(const rocksdb::Status& status, std::string_view context) {
+  if (status.ok()) return absl::OkStatus();
+  absl::StatusCode code = absl::StatusCode::kInternal;
+  if (status.IsCorruption()) {
+    code = absl::StatusCode::kDataLoss;
+  } else if (status.IsNoSpace()) {
+    code = absl::StatusCode::kResourceExhausted;
+  } else if (status.IsPathNotFound() || status.IsNotFound()) {
+    code = absl::StatusCode::kNotFound;
+  } else if (status.IsIOError() && status.ToString().find("lock") != std::string::npos) {
+    code = absl::StatusCode::kFailedPrecondition;
+  } else if (status.IsInvalidArgument()) {
+    code = absl::StatusCode::kInvalidArgument;
+  }
+  return MakeStatus(code, context, ": ", status.ToString());
+}
+
+void FatalHandler::Report(const absl::Status& status) {
+  if (reported_.exchange(true)) return;
+  spdlog::critical("storage: {}", MessageOf(status));
+  if (on_fatal_) {
+    on_fatal_(status);
+    return;
+  }
+  spdlog::shutdown();
+  _exit(kFatalExitCode);
+}
+
+rocksdb::ColumnFamilyOptions FamilyOptions(Family family, const StoreOptions& options,
+                                           const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::ColumnFamilyOptions cf;
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = cache;
+  table.block_size = 16 << 10;
+  table.format_version = 5;
+  table.cache_index_and_filter_blocks = false;
+  cf.compression = Compression();
+  cf.level_compaction_dynamic_level_bytes = true;
+  cf.write_buffer_size = options.write_buffer_bytes;
+  cf.target_file_size_base = 64 << 20;
+  switch (family) {
+    case Family::kDocuments:
+    case Family::kIndexes:
+    case Family::kRetries:
+      table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+      // Files end at a copy's border, so that dropping a copy drops whole files; a seek into a copy that a file does
+      // not hold is answered by its filter.
+      cf.prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(4));
+      cf.sst_partitioner_factory = rocksdb::NewSstPartitionerFixedPrefixFactory(4);
+      break;
+    case Family::kOplog:
+      break;
+    case Family::kState:
+      cf.write_buffer_size = 4 << 20;
+      break;
+  }
+  cf.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return cf;
+}
+
+absl::StatusOr<std::shared_ptr<Database>> Database::Open(const std::filesystem::path& path, const StoreOptions& options,
+                                                         const std::shared_ptr<rocksdb::Cache>& cache,
+                                                         std::shared_ptr<FatalHandler> fatal, bool create) {
+  rocksdb::DBOptions db_options = DatabaseOptions(options, fatal);
+  db_options.create_if_missing = create;
+  db_options.create_missing_column_families = create;
+  db_options.error_if_exists = create;
+  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+  rocksdb::ColumnFamilyOptions default_options;
+  default_options.write_buffer_size = 64 << 10;
+  descriptors.emplace_back(rocksdb::kDefaultColumnFamilyName, default_options);
+  for (Family family : kFamilies) descriptors.emplace_back(FamilyName(family), FamilyOptions(family, options, cache));
+
+  std::shared_ptr<Database> database(new Database);
+  database->path_ = path;
+  database->fatal_ = std::move(fatal);
+  database->faults_ = options.faults;
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* db = nullptr;
+  rocksdb::Status status = rocksdb::DB::Open(db_options, path.string(), descriptors, &handles, &db);
+  if (!status.ok()) {
+    absl::Status failure = FromRocks(status, StrCat("opening ", path.string()));
+    // RocksDB says "invalid argument" for a directory without CURRENT.
+    if (status.IsInvalidArgument()) return NotFound(MessageOf(failure));
+    return failure;
+  }
+  database->db_.reset(db);
+  database->default_handle_ = handles[0];
+  for (size_t i = 0; i < kFamilies.size(); ++i) database->handles_[i] = handles[i + 1];
+  TERRANE_RETURN_IF_ERROR(database->CheckFormat(create));
+  TERRANE_ASSIGN_OR_RETURN(uint64_t first, database->GetNumber(kOplogFirstName));
+  database->oplog_first = first;
+  return database;
+}
+
+absl::Status Database::CheckFormat(bool create) {
+  if (create) {
+    rocksdb::WriteOptions sync;
+    sync.sync = true;
+    rocksdb::WriteBatch batch;
+    batch.Put(handle(Family::kState), ToSlice(kFormatName), EncodeNumber(kFormatVersion));
+    batch.Put(handle(Family::kState), ToSlice(kAppliedName), EncodeNumber(0));
+    return FromRocks(db_->Write(sync, &batch), StrCat("creating ", path_.string()));
+  }
+  TERRANE_ASSIGN_OR_RETURN(uint64_t version, GetNumber(kFormatName));
+  if (version == 0) return DataLoss(path_.string(), ": names no format version");
+  if (version > kFormatVersion) {
+    return FailedPrecondition(path_.string(), ": has format version ", version, ", this program knows ", kFormatVersion,
+                              " at most: start a newer one");
+  }
+  return absl::OkStatus();
+}
+
+Database::~Database() {
+  if (db_ != nullptr) {
+    for (rocksdb::ColumnFamilyHandle* handle : handles_) {
+      if (handle != nullptr) db_->DestroyColumnFamilyHandle(handle);
+    }
+    if (default_handle_ != nullptr) db_->DestroyColumnFamilyHandle(default_handle_);
+    db_->Close().PermitUncheckedError();
+    db_.reset();
+  }
+  if (remove_) {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+}
+
+absl::StatusOr<std::optional<std::string>> Database::Get(Family family, std::string_view key,
+                                                         const rocksdb::Snapshot* snapshot) const {
+  rocksdb::ReadOptions options;
+  options.snapshot = snapshot;
+  std::string value;
+  rocksdb::Status status = db_->Get(options, handle(family), ToSlice(key), &value);
+  if (status.IsNotFound()) return std::optional<std::string>();
+  if (!status.ok()) return FromRocks(status, StrCat("reading ", FamilyName(family), " in ", path_.string()));
+  return std::optional<std::string>(std::move(value));
+}
+
+absl::StatusOr<uint64_t> Database::GetNumber(std::string_view name, const rocksdb::Snapshot* snapshot) const {
+  TERRANE_ASSIGN_OR_RETURN(std::optional<std::string> bytes, Get(Family::kState, name, snapshot));
+  if (!bytes) return 0;
+  std::optional<uint64_t> number = DecodeNumber(*bytes);
+  if (!number) return DataLoss(path_.string(), ": ", name, " is not a number");
+  return *number;
+}
+
+void Require(bool promise, std::string_view what) {
+  if (promise) [[likely]]
+    return;
+  spdlog::critical("storage: broken promise: {}", what);
+  std::abort();
+}
+
+}  // namespace terrane::storage

@@ -1,0 +1,148 @@
+// One RocksDB with its families. Internal: the only header here that shows rocksdb/.
+#pragma once
+
+#include <rocksdb/db.h>
+#include <rocksdb/iterator.h>
+#include <rocksdb/options.h>
+
+#include <array>
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/ids.h"
+#include "storage/keys.h"
+#include "storage/store.h"
+
+namespace terrane::storage {
+
+enum class Family { kDocuments, kIndexes, kRetries, kOplog, kState };
+inline constexpr std::array<Family, 5> kFamilies = {Family::kDocuments, Family::kIndexes, Family::kRetries,
+                                                    Family::kOplog, Family::kState};
+// Those whose keys begin with a copy id.
+inline constexpr std::array<Family, 3> kCopyFamilies = {Family::kDocuments, Family::kIndexes, Family::kRetries};
+
+const char* FamilyName(Family family);
+std::optional<Family> FamilyByName(std::string_view name);
+
+// Names in the state family that belong to the store.
+inline constexpr std::string_view kAppliedName = "_applied";
+inline constexpr std::string_view kFormatName = "_format";
+inline constexpr std::string_view kOplogFirstName = "_oplog_first";
+inline constexpr std::string_view kIngestedPrefix = "_ingested/";
+
+std::string EncodeNumber(uint64_t value);
+std::optional<uint64_t> DecodeNumber(std::string_view bytes);
+
+inline rocksdb::Slice ToSlice(std::string_view s) {
+  return {s.data(), s.size()};
+}
+
+// kDataLoss for corruption, kNotFound for a missing file, kResourceExhausted for a full disk, kFailedPrecondition for a
+// held lock, kInternal for the rest; "<context>: <RocksDB's message>", which names the file.
+absl::Status FromRocks(const rocksdb::Status& status, std::string_view context);
+
+// Ends the process at the first background error, once.
+class FatalHandler {
+ public:
+  explicit FatalHandler(std::function<void(const absl::Status&)> on_fatal) : on_fatal_(std::move(on_fatal)) {}
+  void Report(const absl::Status& status);
+
+ private:
+  std::function<void(const absl::Status&)> on_fatal_;
+  std::atomic<bool> reported_{false};
+};
+
+// Options of a family; also those that segment files for it are built with.
+rocksdb::ColumnFamilyOptions FamilyOptions(Family family, const StoreOptions& options,
+                                           const std::shared_ptr<rocksdb::Cache>& cache);
+
+// Closes the database when the last of store, views and cursors lets it go. Thread-safe.
+class Database {
+ public:
+  // `create`: the path must not hold one yet; it is made with the present format version.
+  static absl::StatusOr<std::shared_ptr<Database>> Open(const std::filesystem::path& path, const StoreOptions& options,
+                                                        const std::shared_ptr<rocksdb::Cache>& cache,
+                                                        std::shared_ptr<FatalHandler> fatal, bool create);
+  ~Database();
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
+
+  rocksdb::DB* db() const { return db_.get(); }
+  rocksdb::ColumnFamilyHandle* handle(Family family) const { return handles_[static_cast<size_t>(family)]; }
+  const std::filesystem::path& path() const { return path_; }
+  FatalHandler& fatal() const { return *fatal_; }
+
+  // nullopt when it is not there.
+  absl::StatusOr<std::optional<std::string>> Get(Family family, std::string_view key,
+                                                 const rocksdb::Snapshot* snapshot = nullptr) const;
+  // A number in the state family; 0 when it is not there.
+  absl::StatusOr<uint64_t> GetNumber(std::string_view name, const rocksdb::Snapshot* snapshot = nullptr) const;
+
+  // First oplog position that is kept; 0 or 1: never trimmed.
+  std::atomic<uint64_t> oplog_first{0};
+
+  // Deletes the directory when the database is closed.
+  void RemoveWhenClosed() { remove_ = true; }
+
+ private:
+  Database() = default;
+  absl::Status CheckFormat(bool create);
+
+  std::filesystem::path path_;
+  std::shared_ptr<FatalHandler> fatal_;
+  std::shared_ptr<FaultInjection> faults_;  // owns the environment
+  std::unique_ptr<rocksdb::DB> db_;
+  std::array<rocksdb::ColumnFamilyHandle*, kFamilies.size()> handles_{};
+  rocksdb::ColumnFamilyHandle* default_handle_ = nullptr;
+  std::atomic<bool> remove_{false};
+};
+
+// An iterator over a range of one family, with its bounds.
+class RangeIterator {
+ public:
+  // `make` gets the read options with the bounds set.
+  RangeIterator(RawRange range, rocksdb::ReadOptions options,
+                const std::function<rocksdb::Iterator*(const rocksdb::ReadOptions&)>& make);
+
+  bool Valid() const {
+    return iterator_->Valid() && (!range_.max || iterator_->key().compare(ToSlice(*range_.max)) < 0);
+  }
+  void Next() { iterator_->Next(); }
+  // To the first key >= `key` of the range.
+  void Seek(std::string_view key);
+  std::string_view key() const { return iterator_->key().ToStringView(); }
+  std::string_view value() const { return iterator_->value().ToStringView(); }
+  absl::Status status() const;
+
+ private:
+  RawRange range_;
+  rocksdb::Slice lower_;
+  rocksdb::Slice upper_;
+  rocksdb::ReadOptions options_;
+  std::unique_ptr<rocksdb::Iterator> iterator_;
+};
+
+// Cursors over a RangeIterator; `keep` keeps alive what it reads from.
+std::unique_ptr<DocumentCursor> MakeDocumentCursor(CopyId copy, std::unique_ptr<RangeIterator> iterator,
+                                                   std::shared_ptr<const void> keep);
+std::unique_ptr<RetryCursor> MakeRetryCursor(std::unique_ptr<RangeIterator> iterator, std::shared_ptr<const void> keep);
+std::unique_ptr<OplogCursor> MakeOplogCursor(std::unique_ptr<RangeIterator> iterator, std::shared_ptr<const void> keep);
+
+// Retry records of the statement in the copies; `second` gives an iterator over a range of the retries family in the
+// second order, `record` the value of a key in the first order.
+absl::StatusOr<std::vector<FoundRetry>> FindRetryIn(
+    std::span<const CopyId> copies, std::string_view session, int64_t statement,
+    const std::function<std::unique_ptr<RangeIterator>(RawRange)>& second,
+    const std::function<absl::StatusOr<std::optional<std::string>>(const std::string&)>& record);
+
+// A broken promise of a caller: says so and aborts.
+void Require(bool promise, std::string_view what);
+
+}  // namespace terrane::storage
