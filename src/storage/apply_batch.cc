@@ -85,10 +85,11 @@ class ApplyBatchImpl : public ApplyBatch {
 
   absl::Status Commit(Position applied) override {
     Put(Family::kState, std::string(kAppliedName), EncodeNumber(applied.value()));
-    rocksdb::Status status = database_->db()->Write(rocksdb::WriteOptions(), batch_.GetWriteBatch());
+    absl::Status status = database_->Write(batch_.GetWriteBatch(), /*sync=*/false, "writing a batch");
     batch_.Clear();
+    database_.reset();
     std::vector<std::string> ingested = std::exchange(ingested_, {});
-    if (!status.ok()) return FromRocks(status, StrCat("writing ", database_->path().string()));
+    TERRANE_RETURN_IF_ERROR(status);
     hooks_.committed(applied, std::move(ingested));
     return absl::OkStatus();
   }

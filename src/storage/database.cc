@@ -197,12 +197,10 @@ absl::StatusOr<std::shared_ptr<Database>> Database::Open(const std::filesystem::
 
 absl::Status Database::CheckFormat(bool create) {
   if (create) {
-    rocksdb::WriteOptions sync;
-    sync.sync = true;
     rocksdb::WriteBatch batch;
     batch.Put(handle(Family::kState), ToSlice(kFormatName), EncodeNumber(kFormatVersion));
     batch.Put(handle(Family::kState), ToSlice(kAppliedName), EncodeNumber(0));
-    return FromRocks(db_->Write(sync, &batch), StrCat("creating ", path_.string()));
+    return Write(&batch, /*sync=*/true, "creating");
   }
   TERRANE_ASSIGN_OR_RETURN(uint64_t version, GetNumber(kFormatName));
   if (version == 0) return DataLoss(path_.string(), ": names no format version");
@@ -245,6 +243,36 @@ absl::StatusOr<uint64_t> Database::GetNumber(std::string_view name, const rocksd
   std::optional<uint64_t> number = DecodeNumber(*bytes);
   if (!number) return DataLoss(path_.string(), ": ", name, " is not a number");
   return *number;
+}
+
+absl::Status Database::Attempt(const std::function<rocksdb::Status()>& write, std::string_view context) const {
+  if (fatal_->reported()) return Unavailable(path_.string(), ": an earlier write failed");
+  absl::Status status = FromRocks(write(), StrCat(context, " in ", path_.string()));
+  if (!status.ok()) fatal_->Report(status);
+  return status;
+}
+
+absl::Status Database::Write(rocksdb::WriteBatch* batch, bool sync, std::string_view context) const {
+  rocksdb::WriteOptions options;
+  options.sync = sync;
+  return Attempt([&] { return db_->Write(options, batch); }, context);
+}
+
+absl::Status Database::SyncWal(std::string_view context) const {
+  return Attempt([&] { return db_->FlushWAL(/*sync=*/true); }, context);
+}
+
+absl::Status Database::Ingest(const std::vector<rocksdb::IngestExternalFileArg>& arguments) const {
+  return Attempt([&] { return db_->IngestExternalFiles(arguments); }, "ingesting a segment");
+}
+
+absl::Status Database::DropFiles(Family family, std::string_view begin, std::string_view end) const {
+  rocksdb::Slice begin_slice = ToSlice(begin);
+  rocksdb::Slice end_slice = ToSlice(end);
+  rocksdb::RangePtr range(&begin_slice, &end_slice);
+  return Attempt(
+      [&] { return rocksdb::DeleteFilesInRanges(db_.get(), handle(family), &range, 1, /*include_end=*/false); },
+      StrCat("dropping files of ", FamilyName(family)));
 }
 
 void Require(bool promise, std::string_view what) {

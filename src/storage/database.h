@@ -53,6 +53,7 @@ class FatalHandler {
  public:
   explicit FatalHandler(std::function<void(const absl::Status&)> on_fatal) : on_fatal_(std::move(on_fatal)) {}
   void Report(const absl::Status& status);
+  bool reported() const { return reported_; }
 
  private:
   std::function<void(const absl::Status&)> on_fatal_;
@@ -85,6 +86,13 @@ class Database {
   // A number in the state family; 0 when it is not there.
   absl::StatusOr<uint64_t> GetNumber(std::string_view name, const rocksdb::Snapshot* snapshot = nullptr) const;
 
+  // The only ways to write: after the first failure, which is reported, nothing is tried any more (trap T50).
+  absl::Status Write(rocksdb::WriteBatch* batch, bool sync, std::string_view context) const;
+  absl::Status SyncWal(std::string_view context) const;
+  absl::Status Ingest(const std::vector<rocksdb::IngestExternalFileArg>& arguments) const;
+  // Drops the files that lie wholly in [begin, end).
+  absl::Status DropFiles(Family family, std::string_view begin, std::string_view end) const;
+
   // First oplog position that is kept; 0 or 1: never trimmed.
   std::atomic<uint64_t> oplog_first{0};
 
@@ -93,6 +101,7 @@ class Database {
 
  private:
   Database() = default;
+  absl::Status Attempt(const std::function<rocksdb::Status()>& write, std::string_view context) const;
   absl::Status CheckFormat(bool create);
 
   std::filesystem::path path_;

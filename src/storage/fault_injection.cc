@@ -215,6 +215,7 @@ class FaultyFileSystem : public rocksdb::FileSystemWrapper {
 
   IOStatus NewWritableFile(const std::string& path, const FileOptions& options,
                            std::unique_ptr<rocksdb::FSWritableFile>* result, IODebugContext* debug) override {
+    if (disk_->cut()) return IOStatus::IOError("power cut", path);
     return Wrap(path, true, result, FileSystemWrapper::NewWritableFile(path, options, result, debug));
   }
   IOStatus ReopenWritableFile(const std::string& path, const FileOptions& options,
@@ -233,18 +234,21 @@ class FaultyFileSystem : public rocksdb::FileSystemWrapper {
     return status;
   }
   IOStatus DeleteFile(const std::string& path, const IOOptions& options, IODebugContext* debug) override {
+    if (disk_->cut()) return IOStatus::IOError("power cut", path);
     IOStatus status = FileSystemWrapper::DeleteFile(path, options, debug);
     if (status.ok()) disk_->Removed(path);
     return status;
   }
   IOStatus RenameFile(const std::string& from, const std::string& to, const IOOptions& options,
                       IODebugContext* debug) override {
+    if (disk_->cut()) return IOStatus::IOError("power cut", from);
     IOStatus status = FileSystemWrapper::RenameFile(from, to, options, debug);
     if (status.ok()) disk_->Renamed(from, to);
     return status;
   }
   IOStatus LinkFile(const std::string& from, const std::string& to, const IOOptions& options,
                     IODebugContext* debug) override {
+    if (disk_->cut()) return IOStatus::IOError("power cut", from);
     IOStatus status = FileSystemWrapper::LinkFile(from, to, options, debug);
     if (status.ok()) disk_->Linked(from, to);
     return status;
@@ -256,7 +260,8 @@ class FaultyFileSystem : public rocksdb::FileSystemWrapper {
     if (!status.ok()) return status;
     if (created) disk_->Created(path);
     uint64_t size = 0;
-    if (!created) size = (*result)->GetFileSize(IOOptions(), nullptr);
+    struct stat info;
+    if (!created && stat(path.c_str(), &info) == 0) size = static_cast<uint64_t>(info.st_size);
     *result = std::make_unique<File>(std::move(*result), path, disk_, size);
     return status;
   }

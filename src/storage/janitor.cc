@@ -1,7 +1,5 @@
 #include "storage/janitor.h"
 
-#include <rocksdb/convenience.h>
-
 #include "common/status.h"
 
 namespace terrane::storage {
@@ -21,9 +19,9 @@ class Deleter {
     return pause_() ? absl::OkStatus() : MakeStatus(absl::StatusCode::kCancelled, "the removal was interrupted");
   }
   absl::Status Write() {
-    rocksdb::Status status = database_.db()->Write(rocksdb::WriteOptions(), &batch_);
+    absl::Status status = database_.Write(&batch_, /*sync=*/false, "removing a part of a copy");
     batch_.Clear();
-    return FromRocks(status, "removing a part of a copy");
+    return status;
   }
 
  private:
@@ -123,26 +121,21 @@ void Janitor::Run() {
 
 absl::Status Janitor::DropWhole(Database& database, CopyId copy) {
   // Dropping files is durable at once: what was written before, the entry that allows it above all, must be so first.
-  TERRANE_RETURN_IF_ERROR(FromRocks(database.db()->FlushWAL(true), "syncing before a drop"));
+  TERRANE_RETURN_IF_ERROR(database.SyncWal("syncing before a drop"));
   RawRange range = CopyRange(copy);
   std::string end = range.max.value_or(std::string(64, '\xff'));
-  rocksdb::Slice begin_slice = range.min;
-  rocksdb::Slice end_slice = end;
   rocksdb::WriteBatch rest;
   for (Family family : kCopyFamilies) {
-    rocksdb::RangePtr files(&begin_slice, &end_slice);
-    TERRANE_RETURN_IF_ERROR(FromRocks(
-        rocksdb::DeleteFilesInRanges(database.db(), database.handle(family), &files, 1, /*include_end=*/false),
-        StrCat("dropping copy ", copy.value())));
+    TERRANE_RETURN_IF_ERROR(database.DropFiles(family, range.min, end));
     // What lies in memtables, at level 0, or in files shared with others.
     RangeIterator left(range, rocksdb::ReadOptions(), [&](const rocksdb::ReadOptions& options) {
       return database.db()->NewIterator(options, database.handle(family));
     });
-    if (left.Valid()) rest.DeleteRange(database.handle(family), begin_slice, end_slice);
+    if (left.Valid()) rest.DeleteRange(database.handle(family), range.min, end);
     TERRANE_RETURN_IF_ERROR(left.status());
   }
   if (rest.Count() == 0) return absl::OkStatus();
-  return FromRocks(database.db()->Write(rocksdb::WriteOptions(), &rest), StrCat("dropping copy ", copy.value()));
+  return database.Write(&rest, /*sync=*/false, StrCat("dropping copy ", copy.value()));
 }
 
 absl::Status Janitor::DropPart(Database& database, CopyId copy, const KeyRange& range) {

@@ -1,7 +1,6 @@
 #include "storage/store.h"
 
 #include <rocksdb/cache.h>
-#include <rocksdb/convenience.h>
 #include <rocksdb/env.h>
 #include <rocksdb/utilities/checkpoint.h>
 #include <spdlog/spdlog.h>
@@ -105,14 +104,14 @@ class StoreImpl : public Store {
       applied = applied_;
       ingested = std::exchange(ingested_, {});
     }
-    TERRANE_RETURN_IF_ERROR(FromRocks(database->db()->FlushWAL(true), "syncing the WAL"));
+    TERRANE_RETURN_IF_ERROR(database->SyncWal("syncing the WAL"));
     if (ingested.empty()) return Position(applied);
     rocksdb::WriteBatch forget;
     for (const std::string& name : ingested) {
       layout_->RemoveSegment(name);
       forget.Delete(database->handle(Family::kState), StrCat(kIngestedPrefix, name));
     }
-    TERRANE_RETURN_IF_ERROR(FromRocks(database->db()->Write(rocksdb::WriteOptions(), &forget), "forgetting segments"));
+    TERRANE_RETURN_IF_ERROR(database->Write(&forget, /*sync=*/false, "forgetting segments"));
     return Position(applied);
   }
 
@@ -198,14 +197,8 @@ class StoreImpl : public Store {
     rocksdb::WriteBatch batch;
     batch.Put(database->handle(Family::kState), ToSlice(kOplogFirstName), EncodeNumber(position.value()));
     batch.DeleteRange(database->handle(Family::kOplog), begin, end);
-    rocksdb::WriteOptions sync;
-    sync.sync = true;
-    TERRANE_RETURN_IF_ERROR(FromRocks(database->db()->Write(sync, &batch), "trimming the oplog"));
-    rocksdb::Slice begin_slice = begin;
-    rocksdb::Slice end_slice = end;
-    rocksdb::RangePtr range(&begin_slice, &end_slice);
-    return FromRocks(rocksdb::DeleteFilesInRanges(database->db(), database->handle(Family::kOplog), &range, 1, false),
-                     "trimming the oplog");
+    TERRANE_RETURN_IF_ERROR(database->Write(&batch, /*sync=*/true, "trimming the oplog"));
+    return database->DropFiles(Family::kOplog, begin, end);
   }
 
   Position FirstOplogPosition() const override {
@@ -286,8 +279,8 @@ class StoreImpl : public Store {
                                   const std::map<Family, rocksdb::IngestExternalFileArg>& arguments) {
     std::vector<rocksdb::IngestExternalFileArg> list;
     for (const auto& [family, argument] : arguments) list.push_back(argument);
-    TERRANE_RETURN_IF_ERROR(FromRocks(database.db()->FlushWAL(true), "syncing before an ingest"));
-    return FromRocks(database.db()->IngestExternalFiles(list), "ingesting a segment");
+    TERRANE_RETURN_IF_ERROR(database.SyncWal("syncing before an ingest"));
+    return database.Ingest(list);
   }
 
   const StoreOptions options_;
