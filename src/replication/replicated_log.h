@@ -78,8 +78,11 @@ struct LogStatistics {
   uint64_t leader_changes = 0;  // times this replica began to lead
   uint64_t snapshots_installed = 0;
   uint64_t segments = 0;
-  Position first;  // first position still in the log
-  Position last;   // last position in the log, synced
+  uint64_t log_bytes = 0;     // size of the segments
+  uint64_t incarnation = 0;   // of the directory
+  uint64_t start_number = 0;  // of this start
+  Position first;             // first position still in the log
+  Position last;              // last position in the log, synced
   Position committed;
   Position applied;
   std::chrono::microseconds last_sync{0};
@@ -93,9 +96,9 @@ class ReplicatedLog {
     // The group as it is first made, this replica included. One member: leads at once, needs no transport.
     std::vector<Member> members;
     Timeouts timeouts;
-    uint64_t segment_bytes = 16 << 20;
+    uint64_t segment_bytes = 8 << 20;
     // Log to keep before the state machine is asked to make itself durable and whole segments are cut.
-    uint64_t keep_bytes = 64 << 20;
+    uint64_t keep_bytes = 32 << 20;
     uint64_t max_entry_bytes = 48 << 20;
     uint64_t max_batch_bytes = 4 << 20;  // a batch takes proposals until it holds this much
 
@@ -151,7 +154,7 @@ class ReplicatedLog {
   virtual LogStatistics Statistics() const = 0;
 
   // Stops the threads: waits for the write under way, makes no new one. Proposals that wait get kUnknown or kNotInLog;
-  // no `done` is called after the return. Idempotent. Not from a callback.
+  // later calls get theirs at once, on the calling thread. Idempotent. Not from a callback.
   virtual void Stop() = 0;
 };
 

@@ -31,7 +31,8 @@ struct ApplyResult {
 
 // Implemented by the owner of the data. All methods are called on the apply thread, one at a time, except for
 // AppliedPosition(), which ReplicatedLog::Open calls once before that thread starts. They may block; while one does,
-// nothing is applied, but the log goes on. An error from any of them ends the process (Options::on_fatal).
+// nothing is applied, but the log goes on. An error from any of them but TakeCheckpoint ends the process
+// (Options::on_fatal).
 class StateMachine {
  public:
   virtual ~StateMachine() = default;
@@ -42,7 +43,7 @@ class StateMachine {
 
   // Applies the entries in order; they follow directly on AppliedPosition(). `results` has the size of `batch` and
   // starts as all OK. Must write the effect *and* the new applied position in one atomic step, and need not sync:
-  // after a crash entries behind the surviving applied position are given again. Entries are never empty of positions:
+  // after a crash entries behind the surviving applied position are given again.
   // batch[i].position == AppliedPosition() + 1 + i.
   // An error is for a broken disk, not for an entry that is refused.
   virtual absl::Status Apply(std::span<const CommittedEntry> batch, std::span<ApplyResult> results) = 0;

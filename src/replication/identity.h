@@ -1,0 +1,66 @@
+// Whose directory it is: LOCK, identity and peers (docs/data-layout.md, "A replica's directory").
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "replication/file_system.h"
+#include "replication/replicated_log.h"
+
+namespace terrane::replication {
+
+// Names one life of one directory. `start` grows by one with each start and is synced before anything is answered, so a
+// peer that has heard a greater one knows an old copy of the disk when it meets it (trap T51).
+struct StartId {
+  uint64_t incarnation = 0;  // random, made with the directory
+  uint64_t start = 0;
+  friend bool operator==(const StartId&, const StartId&) = default;
+};
+
+// An opened directory: locked until destroyed.
+class ReplicaDirectory {
+ public:
+  // Makes the directory if it is missing or empty; raises the start number.
+  //   kFailedPrecondition: in use; another cluster, group or replica; a newer format; not empty, yet without identity
+  //   kDataLoss: the identity file is damaged
+  static absl::StatusOr<std::unique_ptr<ReplicaDirectory>> Open(FileSystem* file_system,
+                                                                const std::filesystem::path& path,
+                                                                const Identity& identity);
+
+  const StartId& start() const { return start_; }
+  // False until LogMade(): there is no log yet, or a crash interrupted its making; what is in log/ means nothing.
+  bool log_made() const { return log_made_; }
+  // The log is there and synced. Durable on return.
+  absl::Status LogMade();
+
+  std::filesystem::path log() const { return path_ / "log"; }
+  std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+
+  // --- Peers: the greatest start heard of each. One thread. ---
+  // Known start of `peer`; all zero if never heard.
+  StartId Known(ReplicaId peer) const;
+  // Takes note of `start` of `peer`, durably, if it is new. kFailedPrecondition: an old or another disk of that peer;
+  // the message says so.
+  absl::Status Hear(ReplicaId peer, const StartId& start);
+
+ private:
+  ReplicaDirectory(FileSystem* file_system, std::filesystem::path path, Identity identity);
+  absl::Status Load();
+  absl::Status Save();
+  absl::Status LoadPeers();
+
+  FileSystem* const file_system_;
+  const std::filesystem::path path_;
+  const Identity identity_;
+  std::unique_ptr<FileLock> lock_;
+  StartId start_;
+  bool log_made_ = false;
+  std::map<ReplicaId, StartId> peers_;
+};
+
+}  // namespace terrane::replication

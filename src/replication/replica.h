@@ -1,0 +1,173 @@
+// The ReplicatedLog: the Raft core, its threads and its peers put together.
+//
+//   proposers, loop, writer, apply   all call the core, one at a time, under mutex_: what it decides is handed out in
+//                                    order by Drive(), before the mutex is released; no I/O happens under it
+//   loop                             ticks, incoming batches, greetings
+//   writer (log_writer.h)            one write and one sync at a time; then Persisted(), then the proposals that waited
+//   apply (apply_thread.h)           the state machine and all callbacks
+//   fetcher                          one checkpoint at a time, while a snapshot is wanted
+//
+// Proposals wait while a write is under way and go out together in the next one.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "raft/core.h"
+#include "replication/apply_thread.h"
+#include "replication/identity.h"
+#include "replication/log_writer.h"
+#include "replication/replicated_log.h"
+#include "replication/transport.h"
+
+namespace terrane::replication {
+
+// What Open found and made (recovery.cc).
+struct Recovery {
+  std::unique_ptr<ReplicaDirectory> directory;
+  std::unique_ptr<LogFile> file;
+  raft::RestoredState state;
+};
+absl::StatusOr<Recovery> Recover(const ReplicatedLog::Options& options, StateMachine* machine);
+
+// A fetched checkpoint is about to replace the state: written before, removed after (recovery.cc).
+absl::Status WriteInstallMarker(FileSystem* file_system, const ReplicaDirectory& directory,
+                                const raft::SnapshotReference& snapshot);
+absl::Status RemoveInstallMarker(FileSystem* file_system, const ReplicaDirectory& directory);
+std::filesystem::path IncomingCheckpoint(const ReplicaDirectory& directory);
+
+class Replica : public ReplicatedLog, private PeerReceiver {
+ public:
+  Replica(Options options, StateMachine* machine, Recovery recovery);
+  ~Replica() override;
+  void Start();
+
+  void Propose(Term term, std::string data, std::function<void(ProposeResult)> done) override;
+  LeaderState Leader() const override;
+  void ReadIndex(std::function<void(absl::Status)> done) override;
+  bool HasLease() const override;
+  Position Applied() const override { return apply_.applied(); }
+  Position Committed() const override { return Position(published_commit_.load()); }
+  void CutLog(std::function<void(absl::Status)> done) override;
+  void TransferLeadership() override;
+  LogStatistics Statistics() const override;
+  void Stop() override;
+
+ private:
+  struct WaitingProposal {
+    Term term;
+    std::string data;
+    std::function<void(ProposeResult)> done;
+  };
+  struct Fetched {
+    raft::Message message;  // the InstallSnapshot that asked for it
+    absl::StatusOr<Checkpoint> checkpoint;
+  };
+
+  MonotonicTime Now() const { return options_.clock->Now(); }
+  bool Alone() const { return options_.members.size() == 1; }
+
+  // --- replica.cc; "Locked": under mutex_ ---
+  void DriveLocked();
+  void FeedProposalsLocked();
+  void HandleReadyLocked(raft::Ready ready);
+  void NoteRoleLocked(const raft::RoleChange& role);
+  void FlushPendingLocked();
+  void RefuseLocked(std::function<void(ProposeResult)> done, Term term, absl::Status status);
+  void FailEverythingLocked(const absl::Status& why);
+  void PublishLocked();
+  absl::Status NotLeaderLocked() const;
+  void OnSynced(uint64_t sequence, std::vector<raft::Message> messages);
+  void OnApplied(Position position);
+  void AnnounceLeader();
+  void Cut(uint64_t keep_bytes, std::function<void(absl::Status)> done);
+  void Fatal(absl::Status status);
+
+  // --- replica_peers.cc ---
+  void OnBatch(PeerBatch batch) override;
+  void OnCheckpointWanted(Position at_least,
+                          std::function<void(absl::StatusOr<std::shared_ptr<const Checkpoint>>)> done) override;
+  void Loop();
+  MonotonicTime LoopDeadlineLocked(MonotonicTime now) const;
+  void TakeBatch(PeerBatch batch);
+  bool CheckAcknowledged(const PeerBatch& batch);
+  void StepLocked(raft::Message message, MonotonicTime now);
+  void StepSnapshotLocked(raft::Message message, MonotonicTime now);
+  void TakeFetched(Fetched fetched);
+  void SendLocked(std::vector<raft::Message> messages);
+  void SendBatchLocked(ReplicaId to, bool greeting, bool urgent, std::vector<raft::Message> messages);
+  void GreetLocked(MonotonicTime now);
+  void CheckDiskLocked(MonotonicTime now);
+  absl::Status Install(const raft::SnapshotReference& snapshot);
+  absl::Status Installed(const raft::SnapshotReference& snapshot);
+
+  const Options options_;
+  StateMachine* const machine_;
+  const std::unique_ptr<ReplicaDirectory> directory_;  // Hear: loop thread
+  FileSystem* const file_system_;
+  const StartId start_;
+
+  mutable std::mutex mutex_;
+  raft::Core core_;
+  std::deque<WaitingProposal> waiting_;      // not given to the core yet: a write is under way
+  std::deque<PendingProposal> pending_;      // in the log of this leader, positions ascending, all of leading_term_
+  std::optional<Term> leading_term_;         // while the core leads
+  uint64_t handed_sequence_ = 0;             // last sequence given to the writer
+  uint64_t persisted_sequence_ = 0;          // last one that came back; <= handed_sequence_
+  raft::Configuration noted_configuration_;  // last one given to the writer
+  uint64_t next_read_ = 1;
+  std::vector<std::function<void(absl::Status)>> new_reads_;  // since the last Drive: one question serves them all
+  std::unordered_map<uint64_t, std::vector<std::function<void(absl::Status)>>> reads_;  // by context
+  std::map<ReplicaId, StartId> heard_;                                                  // copy of directory_'s
+  bool disk_stalled_ = false;                                                           // the core was told so
+  bool heard_of_ = false;  // a peer has acknowledged this start
+  MonotonicTime next_greeting_{0};
+  bool closed_ = false;            // Stop has begun: the core is called no more
+  bool finished_ = false;          // Stop is done: answer on the calling thread
+  std::atomic<bool> dead_{false};  // after Fatal
+
+  // What other threads see without mutex_.
+  mutable std::mutex published_mutex_;
+  LeaderState published_;
+  std::optional<Term> served_term_;           // OnLeaderStart was called for it; guarded by published_mutex_
+  std::optional<MonotonicTime> lease_until_;  // guarded by published_mutex_
+  std::atomic<uint64_t> published_commit_{0};
+  std::atomic<uint64_t> published_first_{0}, published_last_{0};
+  std::atomic<uint64_t> leader_changes_{0}, snapshots_installed_{0};
+
+  // The loop's inbox.
+  std::mutex inbox_mutex_;
+  std::condition_variable inbox_wake_;
+  std::deque<PeerBatch> inbox_;
+  uint64_t inbox_bytes_ = 0;
+  std::optional<Fetched> fetched_;
+  bool wake_loop_ = false;
+  bool stop_loop_ = false;
+  std::atomic<int64_t> loop_deadline_{0};
+
+  bool fetching_ = false;  // under mutex_; until the checkpoint is installed or given up
+  std::atomic<bool> cancel_fetch_{false};
+  std::weak_ptr<const Checkpoint> last_checkpoint_;  // apply thread
+  uint64_t checkpoints_taken_ = 0;                   // apply thread
+  uint64_t snapshots_taken_ = 0;                     // Readys with a snapshot; under mutex_
+  bool cutting_ = false;                             // under mutex_
+  uint64_t next_cut_bytes_;                          // under mutex_; cut when the log has grown to this
+  std::set<ReplicaId> complained_;                   // loop thread: peers refused with a log line already
+
+  ApplyThread apply_;
+  LogWriter writer_;
+  std::thread fetcher_;
+  std::thread loop_;
+};
+
+}  // namespace terrane::replication

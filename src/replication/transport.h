@@ -1,0 +1,72 @@
+// How the members of a group talk. Implementations: grpc_transport.h; in memory in tests/support.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/ids.h"
+#include "raft/types.h"
+#include "replication/identity.h"
+#include "replication/log_format.h"
+
+namespace terrane::replication {
+
+// What travels from one member to another.
+struct PeerBatch {
+  std::string cluster;
+  std::string group;
+  ReplicaId from;
+  ReplicaId to;
+  StartId start;          // of the sender
+  StartId acknowledged;   // the greatest start of the receiver that the sender knows of; zeros: none
+  bool greeting = false;  // the sender asks for any batch in return
+  std::vector<raft::Message> messages;
+};
+
+// A checkpoint that peers may read; its directory goes away with the last reference.
+struct Checkpoint {
+  std::filesystem::path directory;
+  LogPoint point;             // last entry whose effect it holds
+  std::string configuration;  // members as of that
+};
+
+// The side that receives; implemented by ReplicatedLog. Thread-safe; does not block.
+class PeerReceiver {
+ public:
+  virtual ~PeerReceiver() = default;
+  virtual void OnBatch(PeerBatch batch) = 0;
+  // A peer asks for a state at `at_least` or later. `done` is called on some thread, once, unless the log stops.
+  virtual void OnCheckpointWanted(Position at_least,
+                                  std::function<void(absl::StatusOr<std::shared_ptr<const Checkpoint>>)> done) = 0;
+};
+
+// Thread-safe. Made before, and outlives, the log that uses it.
+class Transport {
+ public:
+  virtual ~Transport() = default;
+
+  // From now on incoming batches go to `receiver`. Called once.
+  virtual void Start(PeerReceiver* receiver) = 0;
+  // No call of the receiver is under way or begins after the return.
+  virtual void Stop() = 0;
+
+  // Does not block; keeps the order of calls with the same `urgent`, over a connection of its own for each; drops the
+  // batch if the peer is away or its queue is full, which Raft repairs.
+  virtual void Send(PeerBatch batch, bool urgent) = 0;
+
+  // Fetches a checkpoint at `at_least` or later from `from` into `directory`, which exists and is empty; every file is
+  // checked and synced on return. Blocks. Returns its place and configuration; `directory` of the result is the given
+  // one. kCancelled soon after `*cancelled` becomes true.
+  virtual absl::StatusOr<Checkpoint> FetchCheckpoint(ReplicaId from, Position at_least,
+                                                     const std::filesystem::path& directory,
+                                                     const std::atomic<bool>* cancelled) = 0;
+};
+
+}  // namespace terrane::replication
