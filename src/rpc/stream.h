@@ -67,6 +67,28 @@ class ServerStream : public std::enable_shared_from_this<ServerStream<Response>>
     FinishIfIdle(lock);
   }
 
+  // The last message and the end, in one operation when nothing else waits. The message is not sent unless the status
+  // is OK.
+  void WriteAndFinish(Response message, absl::Status status) {
+    {
+      std::unique_lock lock(mutex_);
+      if (finish_) return;
+      if (!writing_ && queue_.empty() && !ended_) {
+        finish_ = std::move(status);
+        ended_ = finished_ = true;
+        on_cancel_ = nullptr;
+        writable_.notify_all();
+        last_ = std::move(message);
+        const grpc::Status wire = ToGrpc(*finish_);
+        lock.unlock();
+        reactor_->StartWriteAndFinish(&last_, grpc::WriteOptions(), wire);
+        return;
+      }
+    }
+    if (status.ok()) WriteThen(std::move(message), [](bool) {});
+    Finish(std::move(status));
+  }
+
   // `fn` runs once, when the client goes away or the server shuts down (at once if it has), unless the stream was
   // finished before. In a gRPC callback: must not block.
   void OnCancel(std::function<void()> fn) {
@@ -171,6 +193,7 @@ class ServerStream : public std::enable_shared_from_this<ServerStream<Response>>
   std::mutex mutex_;
   std::condition_variable writable_;
   std::deque<Item> queue_;  // the first is being written while writing_
+  Response last_;           // of WriteAndFinish
   size_t buffered_ = 0;
   bool writing_ = false;
   bool ended_ = false;  // nothing more is taken
