@@ -71,7 +71,7 @@ std::string_view Expected(rapidjson::ParseErrorCode code) {
     case rapidjson::kParseErrorStringMissQuotationMark:
       return "a string has no end";
     case rapidjson::kParseErrorStringInvalidEncoding:
-      return "a string is not UTF-8 or holds a control character";
+      return "a string is not UTF-8";
     case rapidjson::kParseErrorNumberTooBig:
       return "the number is too big";
     case rapidjson::kParseErrorNumberMissFraction:
@@ -184,6 +184,10 @@ absl::Status JsonTokens::ReadValue() {
   if (result.Code() == rapidjson::kParseErrorTermination && handler.too_deep()) {
     return ErrorAt(offset, StrCat("nested deeper than ", kMaxNesting, " levels"));
   }
+  // RapidJSON has no error of its own for these.
+  bool control = result.Code() == rapidjson::kParseErrorStringEscapeInvalid && offset < text_.size() &&
+                 static_cast<unsigned char>(text_[offset]) < 0x20;
+  if (control) return SyntaxError(offset, "a control character in a string (write \\n, \\t, \\u0001 and so on)");
   return SyntaxError(offset, Expected(result.Code()));
 }
 

@@ -193,6 +193,10 @@ void AppendBody(ValueView value, std::string* out) {
   }
 }
 
+bool IsNumberTag(char tag) {
+  return tag >= kNaNTag && tag <= kPositiveTag;
+}
+
 // Reads what the functions above wrote.
 class Decoder {
  public:
@@ -267,11 +271,8 @@ class Decoder {
       std::string name;
       if (!Text(&name) || name.find('\0') != name.npos) return false;
       Value value;
-      bool number = static_cast<uint8_t>(tag[0]) == kNaNTag;
-      if (number &&
-          (!Take(1, &tag) || static_cast<uint8_t>(tag[0]) < kNaNTag || static_cast<uint8_t>(tag[0]) > kPositiveTag)) {
-        return false;
-      }
+      // The rank of a number, then, behind the name, its class.
+      if (IsNumberTag(tag[0]) && (tag[0] != kNaNTag || !Take(1, &tag) || !IsNumberTag(tag[0]))) return false;
       if (!Body(static_cast<uint8_t>(tag[0]), &value, depth + 1)) return false;
       AppendElementHead(static_cast<uint8_t>(value.type()), name, &bson);
       bson += value.view().bytes();

@@ -33,7 +33,7 @@ class Update {
   const std::vector<std::string>& paths() const;
 
   // The new document; equal bytes if nothing changed. `wall_ms` is the time for $currentDate.
-  // kInvalidArgument ("cannot $inc field 'a': it is a string"): the operator does not fit what is there, an int64
+  // kInvalidArgument ("cannot $inc field 'a': it is of type string"): the operator does not fit what is there, an int64
   // overflows, `_id` would change, the result exceeds kMaxDocumentBytes or kMaxNesting. `$setOnInsert` does nothing
   // here.
   absl::StatusOr<std::string> Apply(std::string_view old_doc, int64_t wall_ms = 0) const;

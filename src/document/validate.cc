@@ -1,7 +1,5 @@
 #include "document/validate.h"
 
-#include <bson/bson.h>
-
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -9,20 +7,11 @@
 #include "common/status.h"
 #include "document/bytes.h"
 #include "document/limits.h"
+#include "document/utf8.h"
 #include "document/value.h"
 
 namespace terrane::document {
 namespace {
-
-bool IsUtf8(std::string_view text) {
-  size_t i = 0;
-  for (; i + 8 <= text.size(); i += 8) {
-    if (LoadLittle<uint64_t>(text, i) & 0x8080808080808080) break;
-  }
-  for (; i < text.size() && !(text[i] & 0x80); ++i) {
-  }
-  return i == text.size() || bson_utf8_validate(text.data() + i, text.size() - i, /*allow_null=*/true);
-}
 
 // A document or array that the walk is inside of.
 struct Level {
