@@ -1,0 +1,56 @@
+// Lists, splits and moves chunks, and answers about moves: validates and proposes; the coordinator does the moving.
+// All functions block: for workers. They are for the leader; others answer kUnavailable with NOT_LEADER. Thread-safe.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "common/clock.h"
+#include "terrane/v1/cluster.pb.h"
+
+namespace terrane::migration {
+class Coordinator;
+}
+
+namespace terrane::metadata {
+
+class Node;
+
+class ChunkFrontend {
+ public:
+  // Both outlive it.
+  ChunkFrontend(Node* node, migration::Coordinator* coordinator) : node_(node), coordinator_(coordinator) {}
+
+  absl::StatusOr<v1::ListChunksResponse> List(const v1::ListChunksRequest& request, MonotonicTime deadline);
+  // kFailedPrecondition with MIGRATION_CONFLICT while the chunk moves (trap T42), also from the other side: a chunk is
+  // not moved while it is split.
+  absl::StatusOr<v1::SplitChunkResponse> Split(const v1::SplitChunkRequest& request, MonotonicTime deadline);
+  // Registers a move. The same request_id again gets the same one (trap T41).
+  absl::StatusOr<v1::MoveChunkResponse> Move(const v1::MoveChunkRequest& request, MonotonicTime deadline);
+
+  absl::StatusOr<v1::ListMigrationsResponse> ListMigrations(const v1::ListMigrationsRequest& request,
+                                                            MonotonicTime deadline);
+  absl::StatusOr<v1::ShowMigrationResponse> ShowMigration(const v1::ShowMigrationRequest& request,
+                                                          MonotonicTime deadline);
+  absl::StatusOr<v1::AbortMigrationResponse> AbortMigration(const v1::AbortMigrationRequest& request,
+                                                            MonotonicTime deadline);
+
+ private:
+  using ChunkName = std::pair<uint32_t, std::string>;  // collection, range.min
+
+  absl::StatusOr<v1::Chunk> FindChunk(const std::string& collection, const std::string& key);
+
+  Node* const node_;
+  migration::Coordinator* const coordinator_;
+  // Keeps splits of a chunk apart from each other and from the beginning of moves. False: not now.
+  bool Enter(const ChunkName& name, bool split);
+  void Leave(const ChunkName& name);
+
+  std::mutex mutex_;
+  std::map<ChunkName, int> busy_;  // -1: being split; n: n moves are being registered
+};
+
+}  // namespace terrane::metadata

@@ -1,0 +1,180 @@
+#include "metadata/cluster_service.h"
+
+#include "common/executor.h"
+#include "common/random.h"
+#include "common/status.h"
+#include "metadata/check.h"
+#include "metadata/chunk_frontend.h"
+#include "metadata/collection_frontend.h"
+#include "metadata/node.h"
+#include "metadata/status_report.h"
+#include "rpc/stream.h"
+#include "rpc/unary.h"
+#include "terrane/v1/cluster.grpc.pb.h"
+
+namespace terrane::metadata {
+namespace {
+
+constexpr int kThreads = 12;
+constexpr std::chrono::seconds kDefaultDeadline(30);
+constexpr std::chrono::hours kCheckDeadline(24);
+
+template <typename T>
+absl::Status Fill(absl::StatusOr<T> answer, T* response) {
+  if (!answer.ok()) return std::move(answer).status();
+  *response = *std::move(answer);
+  return absl::OkStatus();
+}
+
+class CollectionsService final : public v1::Collections::CallbackService {
+ public:
+  CollectionsService(Node* node, Executor* executor) : node_(*node), executor_(executor) {}
+
+  grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context, const v1::CreateCollectionRequest* request,
+                                   v1::CreateCollectionResponse* response) override {
+    return rpc::RunBlocking(context, executor_, [=, this](const rpc::Call& call) {
+      return Fill(CreateCollection(node_, *request, call.DeadlineOr(kDefaultDeadline)), response);
+    });
+  }
+  grpc::ServerUnaryReactor* Drop(grpc::CallbackServerContext* context, const v1::DropCollectionRequest* request,
+                                 v1::DropCollectionResponse*) override {
+    return rpc::RunBlocking(context, executor_, [=, this](const rpc::Call& call) {
+      return DropCollection(node_, *request, call.DeadlineOr(kDefaultDeadline));
+    });
+  }
+  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context, const v1::ListCollectionsRequest*,
+                                 v1::ListCollectionsResponse* response) override {
+    return rpc::RunBlocking(context, executor_, [=, this](const rpc::Call& call) {
+      return Fill(ListCollections(node_, call.DeadlineOr(kDefaultDeadline)), response);
+    });
+  }
+
+ private:
+  Node& node_;
+  Executor* const executor_;
+};
+
+class ClusterRpc final : public v1::Cluster::CallbackService {
+ public:
+  ClusterRpc(Node* node, migration::Coordinator* coordinator, rpc::ChannelPool* pool, Executor* executor)
+      : node_(*node), pool_(pool), chunks_(node, coordinator), executor_(executor) {}
+
+  grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context, const v1::StatusRequest*,
+                                   v1::StatusResponse* response) override {
+    return rpc::RunBlocking(context, executor_, [=, this](const rpc::Call& call) {
+      return Fill(MakeStatusReport(node_, pool_, call.DeadlineOr(kDefaultDeadline)), response);
+    });
+  }
+  grpc::ServerUnaryReactor* ListChunks(grpc::CallbackServerContext* context, const v1::ListChunksRequest* request,
+                                       v1::ListChunksResponse* response) override {
+    return Chunks(context, request, response, &ChunkFrontend::List);
+  }
+  grpc::ServerUnaryReactor* SplitChunk(grpc::CallbackServerContext* context, const v1::SplitChunkRequest* request,
+                                       v1::SplitChunkResponse* response) override {
+    return Chunks(context, request, response, &ChunkFrontend::Split);
+  }
+  grpc::ServerUnaryReactor* MoveChunk(grpc::CallbackServerContext* context, const v1::MoveChunkRequest* request,
+                                      v1::MoveChunkResponse* response) override {
+    return Chunks(context, request, response, &ChunkFrontend::Move);
+  }
+  grpc::ServerUnaryReactor* ListMigrations(grpc::CallbackServerContext* context,
+                                           const v1::ListMigrationsRequest* request,
+                                           v1::ListMigrationsResponse* response) override {
+    return Chunks(context, request, response, &ChunkFrontend::ListMigrations);
+  }
+  grpc::ServerUnaryReactor* ShowMigration(grpc::CallbackServerContext* context, const v1::ShowMigrationRequest* request,
+                                          v1::ShowMigrationResponse* response) override {
+    return Chunks(context, request, response, &ChunkFrontend::ShowMigration);
+  }
+  grpc::ServerUnaryReactor* AbortMigration(grpc::CallbackServerContext* context,
+                                           const v1::AbortMigrationRequest* request,
+                                           v1::AbortMigrationResponse* response) override {
+    return Chunks(context, request, response, &ChunkFrontend::AbortMigration);
+  }
+
+  grpc::ServerUnaryReactor* ListShards(grpc::CallbackServerContext* context, const v1::ListShardsRequest*,
+                                       v1::ListShardsResponse* response) override {
+    return rpc::RunBlocking(context, executor_, [=, this](const rpc::Call& call) -> absl::Status {
+      TERRANE_RETURN_IF_ERROR(node_.Barrier(call.DeadlineOr(kDefaultDeadline)));
+      node_.Read([&](const State& state) {
+        for (const auto& [name, shard] : state.shards()) *response->add_shards() = shard;
+      });
+      for (auto& shard : *response->mutable_shards()) node_.registry().Decorate(&shard);
+      return absl::OkStatus();
+    });
+  }
+
+  grpc::ServerWriteReactor<v1::CheckEvent>* Check(grpc::CallbackServerContext* context,
+                                                  const v1::CheckRequest* request) override {
+    return rpc::RunStream<v1::CheckEvent>(
+        context, executor_, [this, request = *request](std::shared_ptr<rpc::ServerStream<v1::CheckEvent>> stream) {
+          const MonotonicTime deadline = stream->call().DeadlineOr(kCheckDeadline);
+          stream->Finish(RunCheck(node_, request, deadline,
+                                  [&](v1::CheckEvent event) { return stream->Write(std::move(event)); }));
+        });
+  }
+
+  grpc::ServerUnaryReactor* SetSetting(grpc::CallbackServerContext* context, const v1::SetSettingRequest* request,
+                                       v1::SetSettingResponse*) override {
+    return rpc::RunBlocking(context, executor_, [=, this](const rpc::Call& call) {
+      v1::MetadataCommand command;
+      command.set_request_id(NewUniqueBytes());
+      command.mutable_set_setting()->set_name(request->name());
+      command.mutable_set_setting()->set_value(request->value());
+      return node_.Commit(std::move(command), call.DeadlineOr(kDefaultDeadline)).status();
+    });
+  }
+  grpc::ServerUnaryReactor* ListSettings(grpc::CallbackServerContext* context, const v1::ListSettingsRequest*,
+                                         v1::ListSettingsResponse* response) override {
+    return rpc::RunBlocking(context, executor_, [=, this](const rpc::Call& call) -> absl::Status {
+      TERRANE_RETURN_IF_ERROR(node_.Barrier(call.DeadlineOr(kDefaultDeadline)));
+      node_.Read([&](const State& state) {
+        for (const auto& [name, value] : state.settings()) (*response->mutable_settings())[name] = value;
+      });
+      return absl::OkStatus();
+    });
+  }
+
+ private:
+  template <typename Request, typename Response>
+  grpc::ServerUnaryReactor* Chunks(grpc::CallbackServerContext* context, const Request* request, Response* response,
+                                   absl::StatusOr<Response> (ChunkFrontend::*method)(const Request&, MonotonicTime)) {
+    return rpc::RunBlocking(context, executor_, [=, this](const rpc::Call& call) {
+      return Fill((chunks_.*method)(*request, call.DeadlineOr(kDefaultDeadline)), response);
+    });
+  }
+
+  Node& node_;
+  rpc::ChannelPool* const pool_;
+  ChunkFrontend chunks_;
+  Executor* const executor_;
+};
+
+}  // namespace
+
+class ClusterService::Impl {
+ public:
+  Impl(Node* node, migration::Coordinator* coordinator, rpc::ChannelPool* pool)
+      : executor_("admin", kThreads), collections_(node, &executor_), cluster_(node, coordinator, pool, &executor_) {}
+  std::vector<grpc::Service*> services() { return {&collections_, &cluster_}; }
+  void Stop() { executor_.Stop(); }
+
+ private:
+  Executor executor_;
+  CollectionsService collections_;
+  ClusterRpc cluster_;
+};
+
+ClusterService::ClusterService(Node* node, migration::Coordinator* coordinator, rpc::ChannelPool* pool)
+    : impl_(std::make_unique<Impl>(node, coordinator, pool)) {}
+ClusterService::~ClusterService() {
+  Stop();
+}
+std::vector<grpc::Service*> ClusterService::services() {
+  return impl_->services();
+}
+void ClusterService::Stop() {
+  impl_->Stop();
+}
+
+}  // namespace terrane::metadata

@@ -1,0 +1,44 @@
+// What the leader of the metadata service hears from shards: who leads them, how they are. In memory only; a new leader
+// knows again within a second.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "common/clock.h"
+#include "terrane/v1/metadata.pb.h"
+
+namespace terrane::metadata {
+
+// A shard that has not been heard of for longer is reported as a problem.
+inline constexpr std::chrono::seconds kShardSilence(3);
+
+// Thread-safe.
+class ShardRegistry {
+ public:
+  explicit ShardRegistry(Clock* clock) : clock_(clock) {}
+
+  struct Report {
+    std::string leader_endpoint;
+    v1::ShardStatistics statistics;
+    MonotonicTime heard{0};
+    WallTime heard_wall{0};
+  };
+
+  // True: the shard's leader is another one than before.
+  bool Heard(const v1::ShardHeartbeatRequest& heartbeat);
+  std::optional<Report> Find(const std::string& shard) const;
+  // Fills in what is not replicated.
+  void Decorate(v1::Shard* shard) const;
+  // Others lead now: what was heard is of no use any more.
+  void Clear();
+
+ private:
+  Clock* const clock_;
+  mutable std::mutex mutex_;
+  std::map<std::string, Report> reports_;
+};
+
+}  // namespace terrane::metadata

@@ -1,0 +1,228 @@
+// A metadata node as a server, with shards that say yes.
+#include "metadata/server.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "fake_shard.h"
+#include "rpc/channel.h"
+#include "terrane/v1/cluster.grpc.pb.h"
+#include "terrane/v1/metadata.grpc.pb.h"
+
+namespace terrane::metadata {
+namespace {
+
+class ServerTest : public ::testing::Test {
+ protected:
+  ServerTest() {
+    std::string pattern = ::testing::TempDir() + "metadata_server_XXXXXX";
+    directory_ = mkdtemp(pattern.data());
+    Start();
+  }
+  ~ServerTest() override {
+    server_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+
+  void Start() {
+    auto server = MetadataServer::Start({.directory = directory_});
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    channel_ = rpc::MakeChannel(server_->address(), {.own_connection = true});
+    metadata_ = v1::Metadata::NewStub(channel_);
+    cluster_ = v1::Cluster::NewStub(channel_);
+    collections_ = v1::Collections::NewStub(channel_);
+  }
+
+  void Register(const std::string& name, const std::string& address) {
+    v1::RegisterShardRequest request;
+    v1::RegisterShardResponse response;
+    request.set_shard(name);
+    auto* replica = request.add_replicas();
+    replica->set_replica_id(1);
+    replica->set_endpoint(address);
+    // A node that has just started leads, and gives the cluster its id, soon.
+    absl::Status status;
+    for (int i = 0; i < 200; ++i) {
+      grpc::ClientContext context;
+      status = rpc::FromGrpc(metadata_->RegisterShard(&context, request, &response));
+      if (!absl::IsUnavailable(status)) break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_FALSE(response.cluster().empty());
+  }
+
+  absl::StatusOr<v1::CreateCollectionResponse> Create(const std::string& name) {
+    v1::CreateCollectionRequest request;
+    v1::CreateCollectionResponse response;
+    request.set_name(name);
+    grpc::ClientContext context;
+    auto status = rpc::FromGrpc(collections_->Create(&context, request, &response));
+    if (!status.ok()) return status;
+    return response;
+  }
+
+  absl::StatusOr<v1::Migration> Move(const std::string& collection, const std::string& key, const std::string& target,
+                                     const std::string& request_id = "") {
+    v1::MoveChunkRequest request;
+    v1::MoveChunkResponse response;
+    request.set_collection(collection);
+    request.set_key(key);
+    request.set_target(target);
+    request.set_request_id(request_id);
+    grpc::ClientContext context;
+    auto status = rpc::FromGrpc(cluster_->MoveChunk(&context, request, &response));
+    if (!status.ok()) return status;
+    return response.migration();
+  }
+
+  v1::Migration Show(uint64_t id) {
+    v1::ShowMigrationRequest request;
+    v1::ShowMigrationResponse response;
+    request.set_id(id);
+    grpc::ClientContext context;
+    EXPECT_TRUE(cluster_->ShowMigration(&context, request, &response).ok());
+    return response.migration();
+  }
+
+  v1::Migration AwaitEnd(uint64_t id) {
+    for (int i = 0; i < 1000; ++i) {
+      v1::Migration record = Show(id);
+      if (record.stage() == v1::Migration::DONE || record.stage() == v1::Migration::ABORTED) return record;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return Show(id);
+  }
+
+  std::vector<v1::CheckEvent> Check() {
+    std::vector<v1::CheckEvent> events;
+    grpc::ClientContext context;
+    auto reader = cluster_->Check(&context, v1::CheckRequest());
+    v1::CheckEvent event;
+    while (reader->Read(&event)) events.push_back(event);
+    EXPECT_TRUE(reader->Finish().ok());
+    return events;
+  }
+
+  std::string directory_;
+  FakeShard s1_, s2_;
+  std::unique_ptr<MetadataServer> server_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::Metadata::Stub> metadata_;
+  std::unique_ptr<v1::Cluster::Stub> cluster_;
+  std::unique_ptr<v1::Collections::Stub> collections_;
+};
+
+TEST_F(ServerTest, CreatesACollectionOnAllShards) {
+  EXPECT_EQ(Create("shop.orders").status().code(), absl::StatusCode::kFailedPrecondition);
+  Register("s1", s1_.address());
+  Register("s2", s2_.address());
+  auto created = Create("shop.orders");
+  ASSERT_TRUE(created.ok()) << created.status();
+  EXPECT_EQ(created->chunks_size(), 8);
+  EXPECT_EQ(s1_.count("CreateChunk"), 4);
+  EXPECT_EQ(s2_.count("CreateChunk"), 4);
+  EXPECT_EQ(Create("shop.orders").status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(Create("orders").status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(ServerTest, MovesAChunk) {
+  Register("s1", s1_.address());
+  Register("s2", s2_.address());
+  auto created = Create("shop.orders");
+  ASSERT_TRUE(created.ok()) << created.status();
+  const v1::Chunk chunk = created->chunks(0);
+  const std::string target = chunk.shard() == "s1" ? "s2" : "s1";
+
+  grpc::ClientContext watch_context;
+  auto watch = metadata_->Watch(&watch_context, v1::WatchRequest());
+  v1::WatchEvent snapshot;
+  ASSERT_TRUE(watch->Read(&snapshot));
+  EXPECT_TRUE(snapshot.snapshot());
+  EXPECT_EQ(snapshot.chunks_size(), 8);
+  EXPECT_EQ(snapshot.shards_size(), 2);
+
+  auto moved = Move("shop.orders", chunk.range().min(), target, "once");
+  ASSERT_TRUE(moved.ok()) << moved.status();
+  v1::Migration record = AwaitEnd(moved->id());
+  EXPECT_EQ(record.stage(), v1::Migration::DONE) << record.DebugString();
+  EXPECT_GT(record.figures().write_pause_ms(), 0);
+  EXPECT_GT(record.figures().read_pause_ms(), 0);
+  EXPECT_EQ(record.attempt(), 1u);
+
+  v1::WatchEvent delta;
+  ASSERT_TRUE(watch->Read(&delta));
+  ASSERT_EQ(delta.chunks_size(), 1);
+  EXPECT_FALSE(delta.snapshot());
+  EXPECT_EQ(delta.chunks(0).shard(), target);
+  EXPECT_EQ(delta.chunks(0).token(), chunk.token() + 1);
+  EXPECT_EQ(delta.chunks(0).copy_id(), record.target_copy());
+  watch_context.TryCancel();
+
+  // T41: the same request again is the same migration, also when the chunk has moved since.
+  auto again = Move("shop.orders", chunk.range().min(), target, "once");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->id(), moved->id());
+  EXPECT_EQ(Move("shop.orders", chunk.range().min(), target).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Move("shop.orders", chunk.range().min(), "s9").status().code(), absl::StatusCode::kNotFound);
+  auto misspelt = Move("shop.ordrs", "", "s1").status();
+  EXPECT_NE(misspelt.ToString().find("Did you mean shop.orders?"), std::string::npos) << misspelt;
+}
+
+TEST_F(ServerTest, T43_ARestartedNodeGoesOnFromTheRecord) {
+  Register("s1", s1_.address());
+  Register("s2", s2_.address());
+  auto created = Create("shop.orders");
+  ASSERT_TRUE(created.ok()) << created.status();
+  const v1::Chunk chunk = created->chunks(0);
+  FakeShard& target = chunk.shard() == "s1" ? s2_ : s1_;
+  target.Fail("Import", absl::UnavailableError("not now"));
+  auto moved = Move("shop.orders", chunk.range().min(), chunk.shard() == "s1" ? "s2" : "s1");
+  ASSERT_TRUE(moved.ok()) << moved.status();
+  while (Show(moved->id()).stage() != v1::Migration::COPYING) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+
+  server_.reset();
+  target.Fail("Import", absl::OkStatus());
+  Start();
+  Register("s1", s1_.address());
+  EXPECT_EQ(AwaitEnd(moved->id()).stage(), v1::Migration::DONE);
+}
+
+TEST_F(ServerTest, DropsACollection) {
+  Register("s1", s1_.address());
+  Register("s2", s2_.address());
+  ASSERT_TRUE(Create("shop.orders").ok());
+  grpc::ClientContext context;
+  v1::DropCollectionRequest request;
+  v1::DropCollectionResponse response;
+  request.set_name("shop.orders");
+  ASSERT_TRUE(collections_->Drop(&context, request, &response).ok());
+  EXPECT_EQ(s1_.count("DropCopy"), 4);
+  EXPECT_EQ(s2_.count("DropCopy"), 4);
+  EXPECT_TRUE(Create("shop.orders").ok());
+}
+
+TEST_F(ServerTest, CheckFindsWhatIsWrong) {
+  Register("s1", s1_.address());
+  Register("s2", s2_.address());
+  ASSERT_TRUE(Create("shop.orders").ok());
+  auto healthy = Check();
+  ASSERT_FALSE(healthy.empty());
+  EXPECT_EQ(healthy.back().kind(), v1::CheckEvent::SUMMARY);
+  EXPECT_EQ(healthy.back().findings(), 0) << healthy.front().text();
+  EXPECT_EQ(healthy.back().chunks_checked(), 8);
+
+  s1_.Change([](v1::DescribeResponse* description, v1::AuditResponse* audit) {
+    description->mutable_ownership()->mutable_chunks()->DeleteSubrange(0, 1);
+    description->add_copies_on_disk(77);
+    audit->mutable_scanned()->mutable_documents()->set_count(1);
+  });
+  auto damaged = Check();
+  // A chunk that its owner lacks, a copy that nobody owns, and four chunks whose documents differ.
+  EXPECT_EQ(damaged.back().findings(), 6) << damaged.front().text();
+}
+
+}  // namespace
+}  // namespace terrane::metadata
