@@ -1,0 +1,38 @@
+// gRPC service ShardExport: what the target of a move reads from this replica, leader or not.
+//
+// Segments and hashes run on a few threads of low priority, oplog requests, which somebody may be waiting for, on
+// others. A request that waits costs a thread, not time: it sleeps until something is applied.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "shard/ownership.h"
+#include "storage/store.h"
+
+namespace grpc {
+class Service;
+}
+
+namespace terrane::shard {
+
+struct ExportOptions {
+  storage::Store* store = nullptr;                              // outlives the service
+  std::function<std::shared_ptr<const Ownership>()> ownership;  // as last published; thread-safe
+  int bulk_threads = 4;
+  int oplog_threads = 16;
+  // Greatest amount that a request may ask to wait.
+  std::chrono::milliseconds max_wait{5000};
+};
+
+class ExportService {
+ public:
+  static std::unique_ptr<ExportService> Make(ExportOptions options);
+  virtual ~ExportService() = default;  // Stop() first
+
+  virtual grpc::Service* service() = 0;
+  // Ends what waits; later requests are refused. Before the server is shut down.
+  virtual void Stop() = 0;
+};
+
+}  // namespace terrane::shard

@@ -1,0 +1,47 @@
+#include "shard/import_host.h"
+
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+
+#include "common/status.h"
+
+namespace terrane::shard {
+namespace v1 = terrane::v1;
+namespace {
+
+constexpr std::chrono::seconds kProposeTimeout{20};
+
+}  // namespace
+
+struct PendingEntry::State {
+  std::mutex mutex;
+  std::condition_variable wake;
+  std::optional<absl::StatusOr<EntryResult>> result;
+};
+
+PendingEntry::PendingEntry(const ImportHost& host, v1::ShardEntry entry, const MoveRef& move)
+    : state_(std::make_shared<State>()), move_(move) {
+  host.propose(std::move(entry), [state = state_](absl::StatusOr<EntryResult> result) {
+    std::lock_guard lock(state->mutex);
+    state->result = std::move(result);
+    state->wake.notify_all();
+  });
+}
+
+absl::StatusOr<EntryResult> PendingEntry::Wait() {
+  std::unique_lock lock(state_->mutex);
+  if (!state_->wake.wait_for(lock, kProposeTimeout, [this] { return state_->result.has_value(); })) {
+    return absl::DeadlineExceededError("the entry was not applied in time; it may be later");
+  }
+  TERRANE_RETURN_IF_ERROR(state_->result->status());
+  const EntryResult& result = **state_->result;
+  if (!result.ok()) return ToStatus(result, move_);
+  return result;
+}
+
+absl::StatusOr<EntryResult> ProposeImportEntry(const ImportHost& host, v1::ShardEntry entry, const MoveRef& move) {
+  return PendingEntry(host, std::move(entry), move).Wait();
+}
+
+}  // namespace terrane::shard

@@ -1,0 +1,41 @@
+// What an import needs of the shard that it runs in.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "shard/ownership.h"
+#include "storage/store.h"
+#include "terrane/v1/shard_log.pb.h"
+
+namespace terrane::shard {
+
+struct ImportHost {
+  storage::Store* store = nullptr;
+  // As last published: states, attempts and import progress are current. Thread-safe, never blocks.
+  std::function<std::shared_ptr<const Ownership>()> ownership;
+  // Puts an entry into the shard's log; `done` exactly once, on any thread: what came of it at apply, or why it did not
+  // get there (or nobody knows). Does not block. Entries of one thread keep their order.
+  std::function<void(terrane::v1::ShardEntry, std::function<void(absl::StatusOr<EntryResult>)> done)> propose;
+};
+
+// Proposes and waits. kDeadlineExceeded: it may still be applied. Refusals come as errors, as ToStatus() makes them; an
+// entry that had taken effect before is fine.
+absl::StatusOr<EntryResult> ProposeImportEntry(const ImportHost& host, terrane::v1::ShardEntry entry,
+                                               const MoveRef& move);
+
+// Starts now, is waited for later; for entries that follow each other closely.
+class PendingEntry {
+ public:
+  PendingEntry(const ImportHost& host, terrane::v1::ShardEntry entry, const MoveRef& move);
+  absl::StatusOr<EntryResult> Wait();
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+  MoveRef move_;
+};
+
+}  // namespace terrane::shard
