@@ -66,6 +66,13 @@ void ImportDriver::BeginStop() {
   changed_.notify_all();
 }
 
+bool ImportDriver::BeginStopOf(const MoveRef& move) {
+  const MoveRef own = Move();
+  if (own.id != move.id || own.attempt > move.attempt) return false;
+  BeginStop();
+  return true;
+}
+
 bool ImportDriver::ended() const {
   std::lock_guard lock(mutex_);
   return ended_;

@@ -46,6 +46,8 @@ class ImportDriver {
 
   // Never blocks: the thread ends soon.
   void BeginStop();
+  // The same if it works for this attempt, or an older one, of this migration; else false.
+  bool BeginStopOf(const MoveRef& move);
   // The thread has ended, so that the destructor does not wait.
   bool ended() const;
 

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "common/status.h"
+#include "shard/core.h"
 
 namespace terrane::shard {
 namespace v1 = terrane::v1;
@@ -38,6 +39,23 @@ absl::StatusOr<EntryResult> PendingEntry::Wait() {
   const EntryResult& result = **state_->result;
   if (!result.ok()) return ToStatus(result, move_);
   return result;
+}
+
+ImportHost MakeImportHost(const Core* core) {
+  ImportHost host;
+  host.store = core->store;
+  host.ownership = [core] { return core->applier->View(); };
+  host.propose = [core](v1::ShardEntry entry, std::function<void(absl::StatusOr<EntryResult>)> done) {
+    const absl::StatusOr<Term> term = core->proposer->ServingTerm();
+    if (!term.ok()) return done(term.status());
+    core->proposer->Propose(*term, std::move(entry), [core, done](replication::ProposeResult result) {
+      const auto* value = std::any_cast<EntryResult>(&result.value);
+      if (result.outcome == replication::ProposeOutcome::kApplied && value != nullptr) return done(*value);
+      const absl::Status status = core->proposer->StatusOf(result);
+      done(status.ok() ? Internal("an entry of an import had no result") : status);
+    });
+  };
+  return host;
 }
 
 absl::StatusOr<EntryResult> ProposeImportEntry(const ImportHost& host, v1::ShardEntry entry, const MoveRef& move) {

@@ -21,6 +21,9 @@ struct ImportHost {
   std::function<void(terrane::v1::ShardEntry, std::function<void(absl::StatusOr<EntryResult>)> done)> propose;
 };
 
+struct Core;
+ImportHost MakeImportHost(const Core* core);
+
 // Proposes and waits. kDeadlineExceeded: it may still be applied. Refusals come as errors, as ToStatus() makes them; an
 // entry that had taken effect before is fine.
 absl::StatusOr<EntryResult> ProposeImportEntry(const ImportHost& host, terrane::v1::ShardEntry entry,

@@ -109,23 +109,24 @@ absl::StatusOr<v1::VerifyStatus> ImportManager::Verify(const v1::VerifyStep& ste
   return driver->Verify(step.restart());
 }
 
-absl::StatusOr<v1::StepResponse> ImportManager::Complete(const v1::CompleteStep& step,
-                                                         std::chrono::nanoseconds timeout) {
+absl::StatusOr<EntryResult> ImportManager::Complete(const v1::CompleteStep& step, MonotonicTime deadline) {
   const CopyId copy(step.copy_id());
   TERRANE_ASSIGN_OR_RETURN(const OwnedChunk chunk, Record(FromProto(step.move()), copy));
-  v1::StepResponse response;
   if (chunk.state != ChunkState::kImporting && chunk.fence == Position(step.fence())) {
-    response.set_position(chunk.import->complete.value());
-    ToProto(chunk.fence_digest, response.mutable_digest());
-  } else {
-    TERRANE_ASSIGN_OR_RETURN(std::shared_ptr<ImportDriver> driver,
-                             Driver(step.move(), copy, ToVector(step.source_endpoints())));
-    TERRANE_ASSIGN_OR_RETURN(const EntryResult result, driver->Complete(step, timeout));
-    response.set_position(result.position.value());
-    ToProto(result.digest, response.mutable_digest());
+    return EntryResult{
+        .outcome = Outcome::kAlready, .position = chunk.import->complete, .digest = chunk.fence_digest, .why = {}};
   }
-  response.set_applied(options_.host.store->AppliedPosition().value());
-  return response;
+  TERRANE_ASSIGN_OR_RETURN(std::shared_ptr<ImportDriver> driver,
+                           Driver(step.move(), copy, ToVector(step.source_endpoints())));
+  return driver->Complete(step, deadline - Clock::System()->Now());
+}
+
+void ImportManager::AttemptEnded(const MoveRef& move, CopyId copy) {
+  std::lock_guard lock(mutex_);
+  auto it = drivers_.find(copy);
+  if (it == drivers_.end() || !it->second->BeginStopOf(move)) return;
+  ending_.push_back(std::move(it->second));
+  drivers_.erase(it);
 }
 
 }  // namespace terrane::shard

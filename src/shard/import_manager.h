@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "shard/import_controller.h"
 #include "shard/import_driver.h"
 #include "shard/import_host.h"
 #include "shard/import_source.h"
@@ -19,7 +20,7 @@
 namespace terrane::shard {
 
 // Thread-safe. The copies of a move that was given up or is over have no driver any more after the next call.
-class ImportManager {
+class ImportManager final : public ImportController {
  public:
   struct Options {
     ImportHost host;
@@ -30,26 +31,25 @@ class ImportManager {
   };
   explicit ImportManager(Options options);
   // Stops.
-  ~ImportManager();
+  ~ImportManager() override;
 
   // Start it or look at it; do not block on the source. Errors: NOT_LEADER; STALE_ATTEMPT for an attempt that has
   // ended; kNotFound for a copy that was never prepared here. Failures that are tried again are in the answer's
   // `error`.
-  absl::StatusOr<terrane::v1::ImportStatus> Import(const terrane::v1::ImportStep& step);
-  absl::StatusOr<terrane::v1::VerifyStatus> Verify(const terrane::v1::VerifyStep& step);
+  absl::StatusOr<terrane::v1::ImportStatus> Import(const terrane::v1::ImportStep& step) override;
+  absl::StatusOr<terrane::v1::VerifyStatus> Verify(const terrane::v1::VerifyStep& step) override;
 
-  // Blocks until K is applied, or for `timeout`. Answers K's position and the digest that both sides have; DATA_LOSS if
-  // they differ.
-  absl::StatusOr<terrane::v1::StepResponse> Complete(const terrane::v1::CompleteStep& step,
-                                                     std::chrono::nanoseconds timeout);
+  // K's position and the digest that both sides have; DATA_LOSS with DIGEST_MISMATCH if they differ.
+  absl::StatusOr<EntryResult> Complete(const terrane::v1::CompleteStep& step, MonotonicTime deadline) override;
+  void AttemptEnded(const MoveRef& move, CopyId copy) override;
 
   // This replica leads no more: ends all drivers, without waiting. Never blocks; for the apply thread.
   void LeaderStopped();
   // Ends all drivers and waits for them.
-  void Stop();
+  void Stop() override;
 
  private:
-  // The driver of the copy, made if need be. `record`: what the ownership says.
+  // The driver of the copy, made if need be.
   absl::StatusOr<std::shared_ptr<ImportDriver>> Driver(const terrane::v1::MoveRef& move, CopyId copy,
                                                        std::vector<std::string> endpoints);
   // The record of a copy that this move imports, or has imported.

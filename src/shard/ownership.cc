@@ -292,8 +292,9 @@ void Ownership::ForgetDropping(CopyId copy, const KeyRange& range) {
 EntryResult Ownership::ApplyRecertify(const v1::Recertify& entry, Position position) {
   OwnedChunk* chunk = FindExact(CopyId(entry.copy_id()), FromProto(entry.range()));
   if (chunk == nullptr) return Refuse(Outcome::kNoSuchChunk, "there is no such chunk");
-  // At F the digest has been published; it stays what it was.
-  if (chunk->state != ChunkState::kOwned || chunk->side) {
+  // At F the digest has been published; it stays what it was. A copy that is imported is set right by its verification.
+  const bool allowed = chunk->state == ChunkState::kOwned || chunk->state == ChunkState::kImporting;
+  if (!allowed || chunk->side) {
     return Refuse(Outcome::kWrongState, StrCat("the chunk is ", StateName(chunk->state)));
   }
   chunk->digest += storage::FromProto(entry.difference());
