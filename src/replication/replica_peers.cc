@@ -190,7 +190,8 @@ void Replica::StepSnapshotLocked(raft::Message message, MonotonicTime now) {
       TERRANE_RETURN_IF_ERROR(file_system_->CreateDirectories(directory));
       return options_.transport->FetchCheckpoint(message.from, message.snapshot->index, directory, &cancel_fetch_);
     };
-    Fetched fetched{std::move(message), fetch()};
+    absl::StatusOr<Checkpoint> checkpoint = fetch();
+    Fetched fetched{std::move(message), std::move(checkpoint)};
     {
       std::lock_guard lock(inbox_mutex_);
       fetched_ = std::move(fetched);

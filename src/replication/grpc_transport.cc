@@ -1,0 +1,276 @@
+#include "replication/grpc_transport.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "common/executor.h"
+#include "common/status.h"
+#include "replication/checkpoint_stream.h"
+#include "replication/peer_lane.h"
+#include "replication/wire.h"
+#include "rpc/channel.h"
+#include "rpc/status.h"
+#include "rpc/stream.h"
+
+namespace terrane::replication {
+namespace {
+
+constexpr uint64_t kUrgentBytes = 4 << 20;
+constexpr uint64_t kBulkBytes = 64 << 20;
+
+// Where what comes in goes while a log is started. Thread-safe.
+class Gate {
+ public:
+  void Open(PeerReceiver* receiver) {
+    std::lock_guard lock(mutex_);
+    receiver_ = receiver;
+  }
+  // No call is under way or begins after the return.
+  void Close() { Open(nullptr); }
+  // False: closed.
+  template <typename Fn>
+  bool With(Fn fn) {
+    std::lock_guard lock(mutex_);
+    if (receiver_ == nullptr) return false;
+    fn(receiver_);
+    return true;
+  }
+
+ private:
+  std::mutex mutex_;
+  PeerReceiver* receiver_ = nullptr;
+};
+
+class Incoming;
+
+// Incoming streams, to be ended when the log stops. Thread-safe.
+class Streams {
+ public:
+  bool Add(Incoming* stream);
+  void Remove(Incoming* stream) {
+    std::lock_guard lock(mutex_);
+    streams_.erase(stream);
+  }
+  void Open() {
+    std::lock_guard lock(mutex_);
+    open_ = true;
+  }
+  void EndAll();
+
+ private:
+  std::recursive_mutex mutex_;
+  bool open_ = false;
+  std::set<Incoming*> streams_;
+};
+
+// One stream from one peer. Callbacks only hand over.
+class Incoming final : public grpc::ServerReadReactor<v1::RaftBatch> {
+ public:
+  Incoming(Gate* gate, Streams* streams) : gate_(gate), streams_(streams) {
+    if (streams_->Add(this)) {
+      StartRead(&batch_);
+    } else {
+      End();
+    }
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok || !gate_->With([&](PeerReceiver* receiver) { receiver->OnBatch(FromProto(&batch_)); })) return End();
+    batch_.Clear();
+    StartRead(&batch_);
+  }
+  void OnCancel() override { End(); }
+  void OnDone() override {
+    streams_->Remove(this);
+    delete this;
+  }
+
+  void End() {
+    if (!ended_.exchange(true))
+      Finish(grpc::Status(grpc::StatusCode::UNAVAILABLE, "the log of this replica is not running"));
+  }
+
+ private:
+  Gate* const gate_;
+  Streams* const streams_;
+  v1::RaftBatch batch_;
+  std::atomic<bool> ended_{false};
+};
+
+bool Streams::Add(Incoming* stream) {
+  std::lock_guard lock(mutex_);
+  if (open_) streams_.insert(stream);
+  return open_;
+}
+
+void Streams::EndAll() {
+  std::lock_guard lock(mutex_);
+  open_ = false;
+  const std::set<Incoming*> all = streams_;  // a stream that ends at once removes itself
+  for (Incoming* stream : all) stream->End();
+}
+
+class Service final : public v1::RaftTransport::CallbackService {
+ public:
+  Service(Identity identity, FileSystem* file_system)
+      : identity_(std::move(identity)), file_system_(file_system), executor_("ckpt", 1) {}
+
+  void Open(PeerReceiver* receiver) {
+    gate_.Open(receiver);
+    streams_.Open();
+  }
+  void Close() {
+    gate_.Close();
+    streams_.EndAll();
+  }
+
+  grpc::ServerReadReactor<v1::RaftBatch>* Send(grpc::CallbackServerContext*, v1::RaftBatchSummary*) override {
+    return new Incoming(&gate_, &streams_);
+  }
+
+  grpc::ServerWriteReactor<v1::CheckpointChunk>* FetchCheckpoint(grpc::CallbackServerContext* context,
+                                                                 const v1::FetchCheckpointRequest* request) override {
+    return rpc::RunStream<v1::CheckpointChunk>(
+        context, &executor_, [this, request](std::shared_ptr<rpc::ServerStream<v1::CheckpointChunk>> stream) {
+          const Identity& me = identity_;
+          if (request->cluster() != me.cluster || request->group() != me.group || request->to() != me.replica.value()) {
+            return stream->Finish(FailedPrecondition("this is replica ", me.replica.value(), " of ", me.group,
+                                                     " in cluster ", me.cluster, ", not replica ", request->to(),
+                                                     " of ", request->group(), " in cluster ", request->cluster()));
+          }
+          const Position at_least(request->at_least());
+          auto give = [this, stream](absl::StatusOr<std::shared_ptr<const Checkpoint>> checkpoint) {
+            if (!checkpoint.ok()) return stream->Finish(checkpoint.status());
+            const bool posted = executor_.Post([this, stream, checkpoint = *std::move(checkpoint)] {
+              stream->Finish(ReadCheckpoint(file_system_, *checkpoint, [&](v1::CheckpointChunk chunk) {
+                return stream->Write(std::move(chunk));
+              }));
+            });
+            if (!posted) stream->Finish(Unavailable("this replica is stopping"));
+          };
+          if (!gate_.With([&](PeerReceiver* receiver) { receiver->OnCheckpointWanted(at_least, give); })) {
+            stream->Finish(Unavailable("the log of this replica is not running"));
+          }
+        });
+  }
+
+ private:
+  const Identity identity_;
+  FileSystem* const file_system_;
+  Gate gate_;
+  Streams streams_;
+  Executor executor_;
+};
+
+class GrpcTransportImpl : public GrpcTransport {
+ public:
+  explicit GrpcTransportImpl(GrpcTransportOptions options)
+      : options_(std::move(options)),
+        file_system_(options_.file_system != nullptr ? options_.file_system : FileSystem::System()),
+        service_(options_.identity, file_system_) {}
+  ~GrpcTransportImpl() override { Stop(); }
+
+  grpc::Service* service() override { return &service_; }
+
+  void Start(PeerReceiver* receiver) override {
+    service_.Open(receiver);
+    std::lock_guard lock(mutex_);
+    for (const Member& member : options_.members) {
+      if (member.replica == options_.identity.replica) continue;
+      Peer& peer = peers_[member.replica];
+      peer.urgent = std::make_unique<PeerLane>(Channel(member.address), kUrgentBytes);
+      peer.bulk = std::make_unique<PeerLane>(Channel(member.address), kBulkBytes);
+      peer.checkpoints = v1::RaftTransport::NewStub(Channel(member.address));
+    }
+  }
+
+  void Stop() override {
+    service_.Close();
+    std::map<ReplicaId, Peer> peers;
+    {
+      std::lock_guard lock(mutex_);
+      stopped_ = true;
+      peers.swap(peers_);
+      if (fetch_ != nullptr) fetch_->TryCancel();
+    }
+    for (auto& [id, peer] : peers) {
+      peer.urgent->Stop();
+      peer.bulk->Stop();
+    }
+  }
+
+  void Send(PeerBatch batch, bool urgent) override {
+    std::lock_guard lock(mutex_);
+    auto it = peers_.find(batch.to);
+    if (it == peers_.end()) return;
+    (urgent ? it->second.urgent : it->second.bulk)->Send(std::move(batch));
+  }
+
+  absl::StatusOr<Checkpoint> FetchCheckpoint(ReplicaId from, Position at_least, const std::filesystem::path& directory,
+                                             const std::atomic<bool>* cancelled) override {
+    grpc::ClientContext context;
+    std::shared_ptr<v1::RaftTransport::Stub> stub;
+    {
+      std::lock_guard lock(mutex_);
+      auto it = peers_.find(from);
+      if (stopped_ || it == peers_.end()) return absl::CancelledError("the log of this replica is stopping");
+      stub = it->second.checkpoints;
+      fetch_ = &context;
+    }
+    v1::FetchCheckpointRequest request;
+    request.set_cluster(options_.identity.cluster);
+    request.set_group(options_.identity.group);
+    request.set_from(options_.identity.replica.value());
+    request.set_to(from.value());
+    request.set_at_least(at_least.value());
+    CheckpointSink sink(file_system_, directory);
+    v1::CheckpointChunk chunk;
+    absl::Status taken;
+    auto reader = stub->FetchCheckpoint(&context, request);
+    while (taken.ok() && !*cancelled && reader->Read(&chunk)) taken = sink.Take(chunk);
+    if (!taken.ok() || *cancelled) context.TryCancel();
+    const grpc::Status finished = reader->Finish();
+    {
+      std::lock_guard lock(mutex_);
+      fetch_ = nullptr;
+    }
+    TERRANE_RETURN_IF_ERROR(taken);
+    if (*cancelled) return absl::CancelledError("the log of this replica is stopping");
+    TERRANE_RETURN_IF_ERROR(rpc::FromGrpc(finished));
+    return sink.Finish();
+  }
+
+ private:
+  struct Peer {
+    std::unique_ptr<PeerLane> urgent;
+    std::unique_ptr<PeerLane> bulk;
+    std::shared_ptr<v1::RaftTransport::Stub> checkpoints;
+  };
+
+  std::shared_ptr<grpc::Channel> Channel(const std::string& address) const {
+    rpc::ChannelOptions channel;
+    channel.tls = options_.tls;
+    channel.own_connection = true;
+    return rpc::MakeChannel(address, channel);
+  }
+
+  const GrpcTransportOptions options_;
+  FileSystem* const file_system_;
+  Service service_;
+  std::mutex mutex_;
+  bool stopped_ = false;
+  std::map<ReplicaId, Peer> peers_;
+  grpc::ClientContext* fetch_ = nullptr;  // one at a time
+};
+
+}  // namespace
+
+std::unique_ptr<GrpcTransport> MakeGrpcTransport(GrpcTransportOptions options) {
+  return std::make_unique<GrpcTransportImpl>(std::move(options));
+}
+
+}  // namespace terrane::replication

@@ -1,0 +1,85 @@
+#include "shard/proposer.h"
+
+#include <condition_variable>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "common/status.h"
+#include "rpc/status.h"
+
+namespace terrane::shard {
+namespace v1 = terrane::v1;
+using replication::ProposeOutcome;
+using replication::ProposeResult;
+
+namespace {
+
+// Field 1, a varint, behind everything else: protobuf takes fields in any order, and the rest can be serialized outside
+// of the lock.
+void AppendHybridTime(uint64_t time, std::string* bytes) {
+  bytes->push_back(0x08);
+  while (time >= 0x80) {
+    bytes->push_back(static_cast<char>(time | 0x80));
+    time >>= 7;
+  }
+  bytes->push_back(static_cast<char>(time));
+}
+
+}  // namespace
+
+absl::StatusOr<Term> Proposer::ServingTerm() const {
+  const replication::LeaderState leader = log_->Leader();
+  if (!leader.is_leader || !leader.ready_to_serve) return rpc::NotLeader(leader_endpoint_());
+  return leader.term;
+}
+
+void Proposer::Propose(Term term, v1::ShardEntry entry, std::function<void(ProposeResult)> done) {
+  entry.clear_hybrid_time();
+  std::string bytes;
+  bytes.reserve(entry.ByteSizeLong() + 12);
+  entry.AppendToString(&bytes);
+  std::lock_guard lock(order_);
+  AppendHybridTime(hybrid_->Next(), &bytes);
+  log_->Propose(term, std::move(bytes), std::move(done));
+}
+
+absl::StatusOr<EntryResult> Proposer::ProposeAndWait(v1::ShardEntry entry, std::chrono::nanoseconds timeout) {
+  struct Waiter {
+    std::mutex mutex;
+    std::condition_variable wake;
+    std::optional<ProposeResult> result;
+  };
+  TERRANE_ASSIGN_OR_RETURN(const Term term, ServingTerm());
+  auto waiter = std::make_shared<Waiter>();
+  Propose(term, std::move(entry), [waiter](ProposeResult result) {
+    std::lock_guard lock(waiter->mutex);
+    waiter->result = std::move(result);
+    waiter->wake.notify_all();
+  });
+  std::unique_lock lock(waiter->mutex);
+  if (!waiter->wake.wait_for(lock, timeout, [&] { return waiter->result.has_value(); })) {
+    return absl::DeadlineExceededError("the entry was not applied in time; it may be later");
+  }
+  const ProposeResult& result = *waiter->result;
+  if (result.outcome != ProposeOutcome::kApplied) return StatusOf(result);
+  if (const auto* value = std::any_cast<EntryResult>(&result.value)) return *value;
+  if (!result.status.ok()) return result.status;
+  return EntryResult{.outcome = Outcome::kApplied, .position = result.position};
+}
+
+absl::Status Proposer::StatusOf(const ProposeResult& result) const {
+  switch (result.outcome) {
+    case ProposeOutcome::kApplied:
+      return result.status;
+    case ProposeOutcome::kNotInLog:
+      if (result.status.code() == absl::StatusCode::kInvalidArgument) return result.status;
+      return rpc::NotLeader(leader_endpoint_());
+    case ProposeOutcome::kUnknown:
+      return rpc::WithReason(Unavailable("the outcome is unknown: ", MessageOf(result.status)),
+                             v1::ErrorDetail::OUTCOME_UNKNOWN);
+  }
+  return Internal("unknown outcome of a proposal");
+}
+
+}  // namespace terrane::shard

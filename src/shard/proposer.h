@@ -1,0 +1,53 @@
+// How entries get into the shard's log: with a hybrid time that grows along it.
+#pragma once
+
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/clock.h"
+#include "common/ids.h"
+#include "replication/replicated_log.h"
+#include "shard/hybrid_clock.h"
+#include "shard/ownership.h"
+#include "terrane/v1/shard_log.pb.h"
+
+namespace terrane::shard {
+
+// Thread-safe.
+class Proposer {
+ public:
+  // Called once the log's address of this shard's present leader is asked for; may return "".
+  using LeaderEndpoint = std::function<std::string()>;
+
+  Proposer(HybridClock* hybrid, LeaderEndpoint leader_endpoint)
+      : hybrid_(hybrid), leader_endpoint_(std::move(leader_endpoint)) {}
+
+  // The log is opened with the state machine, which the services need before: so it comes later, before any use.
+  void SetLog(replication::ReplicatedLog* log) { log_ = log; }
+
+  // The term to propose in, if this replica may read, latch and propose now; else NOT_LEADER.
+  absl::StatusOr<Term> ServingTerm() const;
+  replication::ReplicatedLog* log() const { return log_; }
+
+  // `done` as for ReplicatedLog::Propose: once, on the apply thread. `entry.hybrid_time` is set here.
+  void Propose(Term term, terrane::v1::ShardEntry entry, std::function<void(replication::ProposeResult)> done);
+
+  // An ownership entry, in the present term, and what came of it; blocks until it is applied or the time is over
+  // (kDeadlineExceeded: it may still be applied). Errors of the log as StatusOf() gives them. Not on the apply thread.
+  absl::StatusOr<EntryResult> ProposeAndWait(terrane::v1::ShardEntry entry, std::chrono::nanoseconds timeout);
+
+  // The error of a proposal for its caller: kNotInLog is NOT_LEADER, kUnknown is OUTCOME_UNKNOWN.
+  absl::Status StatusOf(const replication::ProposeResult& result) const;
+
+ private:
+  HybridClock* const hybrid_;
+  const LeaderEndpoint leader_endpoint_;
+  replication::ReplicatedLog* log_ = nullptr;
+  std::mutex order_;  // from taking a time to the log's queue
+};
+
+}  // namespace terrane::shard

@@ -1,0 +1,68 @@
+#include "shard/request_gate.h"
+
+#include "common/status.h"
+#include "shard/convert.h"
+
+namespace terrane::shard {
+namespace v1 = terrane::v1;
+
+namespace {
+
+absl::Status Answer(const Core& core, const Verdict& verdict) {
+  if (verdict.serves()) return absl::OkStatus();
+  if (verdict.kind == Verdict::Kind::kAhead && core.ask_metadata) core.ask_metadata();
+  return ToStatus(verdict, core.shard);
+}
+
+}  // namespace
+
+RequestRoute RouteOf(const v1::Route& route) {
+  return {CollectionId(route.collection_id()), CopyId(route.copy_id()), Token(route.token())};
+}
+
+absl::StatusOr<KeyRange> RequestedRange(const v1::Route& route, const v1::KeyRange* range, std::string_view resume) {
+  const KeyRange whole = FromProto(route.range());
+  KeyRange result = range != nullptr ? FromProto(*range) : whole;
+  if (!resume.empty()) {
+    TERRANE_ASSIGN_OR_RETURN(ResumeKey from, DecodeResume(resume));
+    if (from.shard_key > result.min) result.min = std::move(from.shard_key);
+  }
+  if (result.Empty() || !whole.Contains(result)) {
+    return InvalidArgument("the range ", result.ToString(), " does not lie in that of the route, ", whole.ToString());
+  }
+  return result;
+}
+
+absl::Status CheckRange(const Core& core, const v1::Route& route, const KeyRange& range, bool write) {
+  return Answer(core, core.applier->View()->Check(RouteOf(route), range, write));
+}
+
+absl::Status CheckKeys(const Core& core, const v1::Route& route, std::span<const std::string_view> keys, bool write) {
+  const KeyRange whole = FromProto(route.range());
+  const auto ownership = core.applier->View();
+  for (std::string_view key : keys) {
+    if (!whole.Contains(key))
+      return InvalidArgument("a key does not lie in the range of the route, ", whole.ToString());
+    TERRANE_RETURN_IF_ERROR(Answer(core, ownership->CheckKey(RouteOf(route), key, write)));
+  }
+  return absl::OkStatus();
+}
+
+std::string EncodeResume(std::string_view shard_key, std::string_view id) {
+  std::string result;
+  result.reserve(4 + shard_key.size() + id.size());
+  for (int shift = 24; shift >= 0; shift -= 8) result.push_back(static_cast<char>(shard_key.size() >> shift));
+  result.append(shard_key);
+  result.append(id);
+  return result;
+}
+
+absl::StatusOr<ResumeKey> DecodeResume(std::string_view resume) {
+  if (resume.size() < 4) return InvalidArgument("the resume key is damaged");
+  size_t size = 0;
+  for (int i = 0; i < 4; ++i) size = size << 8 | static_cast<unsigned char>(resume[i]);
+  if (size > resume.size() - 4) return InvalidArgument("the resume key is damaged");
+  return ResumeKey{std::string(resume.substr(4, size)), std::string(resume.substr(4 + size))};
+}
+
+}  // namespace terrane::shard

@@ -1,0 +1,154 @@
+// terrane find|insert|update|delete|count: quick access for people.
+#include <iostream>
+#include <iterator>
+
+#include "common/process.h"
+#include "common/units.h"
+#include "document/extended_json.h"
+#include "tools/cli_command.h"
+#include "tools/json.h"
+
+namespace terrane::tools {
+namespace {
+
+struct FindArguments {
+  std::string collection, filter, projection;
+  int64_t limit = 0, skip = 0;
+  bool ordered = false, canonical = false;
+};
+struct WriteArguments {
+  std::string collection, filter, document;
+  bool multi = false, upsert = false;
+};
+
+absl::StatusOr<std::string> Query(std::string_view json, std::string_view name) {
+  absl::StatusOr<std::string> bson = ParseQuery(json);
+  return bson.ok() ? bson : Annotate(bson.status(), name);
+}
+
+absl::StatusOr<int> RunFind(Cli& cli, const FindArguments& arguments) {
+  if (arguments.limit < 0) return InvalidArgument("--limit: ", arguments.limit, " is negative");
+  if (arguments.skip < 0) return InvalidArgument("--skip: ", arguments.skip, " is negative");
+  client::FindOptions options;
+  TERRANE_ASSIGN_OR_RETURN(options.filter, ParseQuery(arguments.filter));
+  TERRANE_ASSIGN_OR_RETURN(options.projection, Query(arguments.projection, "--projection"));
+  options.limit = arguments.limit;
+  options.skip = arguments.skip;
+  options.ordered = arguments.ordered;
+  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
+  std::unique_ptr<client::Cursor> cursor = client->Find(arguments.collection, std::move(options));
+  while (cli.out) {
+    absl::StatusOr<std::optional<std::string>> document = cursor->Next();
+    if (!document.ok()) return Explain(*client, document.status(), arguments.collection);
+    if (!*document) break;
+    cli.Line(arguments.canonical ? document::ToCanonicalJson(**document) : document::ToRelaxedJson(**document));
+  }
+  return kExitOk;
+}
+
+absl::StatusOr<int> RunCount(Cli& cli, const FindArguments& arguments) {
+  TERRANE_ASSIGN_OR_RETURN(const std::string filter, ParseQuery(arguments.filter));
+  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
+  absl::StatusOr<int64_t> count = client->Count(arguments.collection, filter, cli.Call());
+  if (!count.ok()) return Explain(*client, count.status(), arguments.collection);
+  cli.Line(cli.json ? JsonObject().Add("count", *count).Finish() : FormatCount(*count));
+  return kExitOk;
+}
+
+absl::StatusOr<int> RunInsert(Cli& cli, const WriteArguments& arguments) {
+  std::string text = arguments.document;
+  if (text == "-") text.assign(std::istreambuf_iterator<char>(std::cin), {});
+  TERRANE_ASSIGN_OR_RETURN(const std::vector<std::string> documents, document::DocumentsFromJson(text));
+  if (documents.empty()) return InvalidArgument("no document to insert");
+  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
+  absl::StatusOr<client::InsertResult> result = client->Insert(arguments.collection, documents, cli.Call());
+  if (!result.ok()) return Explain(*client, result.status(), arguments.collection);
+  std::vector<std::string> ids, errors;
+  for (const std::string& id : result->ids) ids.push_back(document::ToRelaxedJson(id));
+  for (const v1::WriteError& error : result->errors) errors.push_back(ToJson(error));
+  if (cli.json) {
+    cli.Line(JsonObject()
+                 .Add("inserted", result->inserted)
+                 .AddRaw("errors", JsonArray(errors))
+                 .AddRaw("ids", JsonArray(ids))
+                 .Finish());
+  } else {
+    std::string line = "inserted " + Plural(result->inserted, "document");
+    if (ids.size() == 1) line += " " + ids[0];
+    if (result->inserted > 0 || errors.empty()) cli.Line(line);
+    for (const v1::WriteError& error : result->errors) {
+      cli.err << "error: " << (documents.size() > 1 ? StrCat("document ", error.index() + 1, ": ") : "")
+              << error.message() << std::endl;
+    }
+  }
+  return errors.empty() ? kExitOk : kExitFailure;
+}
+
+absl::StatusOr<int> RunUpdate(Cli& cli, const WriteArguments& arguments) {
+  TERRANE_ASSIGN_OR_RETURN(const std::string filter, Query(arguments.filter, "filter"));
+  TERRANE_ASSIGN_OR_RETURN(const std::string update, Query(arguments.document, "update"));
+  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
+  client::Client::UpdateOptions options;
+  options.multi = arguments.multi;
+  options.upsert = arguments.upsert;
+  options.call = cli.Call();
+  absl::StatusOr<client::UpdateResult> result = client->Update(arguments.collection, filter, update, options);
+  if (!result.ok()) return Explain(*client, result.status(), arguments.collection);
+  if (cli.json) {
+    JsonObject object;
+    object.Add("matched", result->matched).Add("modified", result->modified);
+    if (!result->upserted_id.empty()) object.AddRaw("upserted_id", document::ToRelaxedJson(result->upserted_id));
+    cli.Line(object.Finish());
+  } else if (!result->upserted_id.empty()) {
+    cli.Line("inserted " + document::ToRelaxedJson(result->upserted_id));
+  } else {
+    cli.Line(StrCat("matched ", FormatCount(result->matched), ", modified ", FormatCount(result->modified)));
+  }
+  return kExitOk;
+}
+
+absl::StatusOr<int> RunDelete(Cli& cli, const WriteArguments& arguments) {
+  TERRANE_ASSIGN_OR_RETURN(const std::string filter, ParseQuery(arguments.filter));
+  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
+  absl::StatusOr<int64_t> deleted = client->Delete(arguments.collection, filter, arguments.multi, cli.Call());
+  if (!deleted.ok()) return Explain(*client, deleted.status(), arguments.collection);
+  cli.Line(cli.json ? JsonObject().Add("deleted", *deleted).Finish() : "deleted " + Plural(*deleted, "document"));
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddDocumentCommands(CLI::App& app, Cli& cli) {
+  auto find = std::make_shared<FindArguments>();
+  CLI::App* command = AddCommand(app, cli, "find", "Print documents, one a line, as extended JSON", find, RunFind);
+  command->add_option("collection", find->collection, "database.collection")->required();
+  command->add_option("filter", find->filter, "E.g. '{\"customer\": \"c-17\"}'; everything");
+  command->add_option("--projection", find->projection, "E.g. '{\"customer\": 1}'");
+  command->add_option("--limit", find->limit, "At most so many; 0: all");
+  command->add_option("--skip", find->skip, "Leave out the first ones");
+  command->add_flag("--ordered", find->ordered, "In the order of the shard key over all chunks");
+  command->add_flag("--canonical", find->canonical, "Canonical extended JSON: types are kept exactly");
+
+  command = AddCommand(app, cli, "count", "Count documents", find, RunCount);
+  command->add_option("collection", find->collection, "database.collection")->required();
+  command->add_option("filter", find->filter, "Everything");
+
+  auto write = std::make_shared<WriteArguments>();
+  command = AddCommand(app, cli, "insert", "Insert documents", write, RunInsert);
+  command->add_option("collection", write->collection, "database.collection")->required();
+  command->add_option("documents", write->document, "One, an array, or several; - reads standard input")->required();
+
+  command = AddCommand(app, cli, "update", "Apply update operators to the first match", write, RunUpdate);
+  command->add_option("collection", write->collection, "database.collection")->required();
+  command->add_option("filter", write->filter, "Which")->required();
+  command->add_option("update", write->document, "E.g. '{\"$inc\": {\"n\": 1}}'")->required();
+  command->add_flag("--multi", write->multi, "To all matches");
+  command->add_flag("--upsert", write->upsert, "Insert if nothing matches");
+
+  command = AddCommand(app, cli, "delete", "Delete the first match", write, RunDelete);
+  command->add_option("collection", write->collection, "database.collection")->required();
+  command->add_option("filter", write->filter, "Which")->required();
+  command->add_flag("--multi", write->multi, "All matches");
+}
+
+}  // namespace terrane::tools

@@ -1,0 +1,157 @@
+#include "support/memory_transport.h"
+
+#include <future>
+
+#include "common/status.h"
+#include "replication/checkpoint_stream.h"
+
+namespace terrane::testing {
+
+using replication::Checkpoint;
+using replication::FileSystem;
+using replication::PeerBatch;
+using replication::PeerReceiver;
+using replication::Transport;
+
+// The receiving side of a member: a queue and a thread.
+class MemoryNetwork::Endpoint {
+ public:
+  explicit Endpoint(FileSystem* file_system) : file_system_(file_system) {}
+  ~Endpoint() { Stop(); }
+
+  void Start(PeerReceiver* receiver) {
+    receiver_ = receiver;
+    thread_ = std::thread([this] { Run(); });
+  }
+  void Stop() {
+    {
+      std::lock_guard lock(mutex_);
+      stop_ = true;
+      receiver_ = nullptr;
+    }
+    wake_.notify_one();
+    if (thread_.joinable()) thread_.join();
+  }
+  void Push(PeerBatch batch) {
+    {
+      std::lock_guard lock(mutex_);
+      if (stop_ || queue_.size() > 10'000) return;
+      queue_.push_back(std::move(batch));
+    }
+    wake_.notify_one();
+  }
+  std::future<absl::StatusOr<std::shared_ptr<const Checkpoint>>> Want(Position at_least) {
+    auto promise = std::make_shared<std::promise<absl::StatusOr<std::shared_ptr<const Checkpoint>>>>();
+    std::lock_guard lock(mutex_);
+    if (receiver_ == nullptr) {
+      promise->set_value(Unavailable("the peer is away"));
+    } else {
+      receiver_->OnCheckpointWanted(at_least,
+                                    [promise](auto checkpoint) { promise->set_value(std::move(checkpoint)); });
+    }
+    return promise->get_future();
+  }
+  FileSystem* file_system() const { return file_system_; }
+
+ private:
+  void Run() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      wake_.wait(lock, [this] { return stop_ || !queue_.empty(); });
+      if (stop_) return;
+      PeerBatch batch = std::move(queue_.front());
+      queue_.pop_front();
+      receiver_->OnBatch(std::move(batch));
+    }
+  }
+
+  FileSystem* const file_system_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<PeerBatch> queue_;
+  PeerReceiver* receiver_ = nullptr;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+class MemoryTransport : public Transport {
+ public:
+  MemoryTransport(MemoryNetwork* network, ReplicaId self, std::shared_ptr<MemoryNetwork::Endpoint> endpoint)
+      : network_(network), self_(self), endpoint_(std::move(endpoint)) {}
+  ~MemoryTransport() override { Stop(); }
+
+  void Start(PeerReceiver* receiver) override { endpoint_->Start(receiver); }
+  void Stop() override { endpoint_->Stop(); }
+
+  void Send(PeerBatch batch, bool) override {
+    if (!network_->Passes(self_, batch.to)) return;
+    if (auto peer = network_->Find(batch.to)) peer->Push(std::move(batch));
+  }
+
+  absl::StatusOr<Checkpoint> FetchCheckpoint(ReplicaId from, Position at_least, const std::filesystem::path& directory,
+                                             const std::atomic<bool>* cancelled) override {
+    auto peer = network_->Find(from);
+    if (peer == nullptr || !network_->Passes(self_, from)) return Unavailable("the peer is away");
+    auto wanted = peer->Want(at_least);
+    while (wanted.wait_for(std::chrono::milliseconds(5)) != std::future_status::ready) {
+      if (*cancelled) return absl::CancelledError("cancelled");
+    }
+    auto checkpoint = wanted.get();
+    TERRANE_RETURN_IF_ERROR(checkpoint.status());
+    replication::CheckpointSink sink(endpoint_->file_system(), directory);
+    absl::Status taken;
+    absl::Status read = replication::ReadCheckpoint(peer->file_system(), **checkpoint, [&](v1::CheckpointChunk chunk) {
+      taken = network_->Passes(from, self_) ? sink.Take(chunk) : Unavailable("the peer is away");
+      return taken.ok() && !*cancelled;
+    });
+    TERRANE_RETURN_IF_ERROR(taken);
+    TERRANE_RETURN_IF_ERROR(read);
+    return sink.Finish();
+  }
+
+ private:
+  MemoryNetwork* const network_;
+  const ReplicaId self_;
+  const std::shared_ptr<MemoryNetwork::Endpoint> endpoint_;
+};
+
+std::unique_ptr<Transport> MemoryNetwork::MakeTransport(ReplicaId self, FileSystem* file_system) {
+  auto endpoint = std::make_shared<Endpoint>(file_system);
+  std::lock_guard lock(mutex_);
+  endpoints_[self] = endpoint;
+  return std::make_unique<MemoryTransport>(this, self, endpoint);
+}
+
+void MemoryNetwork::CutOneWay(ReplicaId from, ReplicaId to) {
+  std::lock_guard lock(mutex_);
+  cut_.insert({from, to});
+}
+
+void MemoryNetwork::Cut(ReplicaId a, ReplicaId b) {
+  CutOneWay(a, b);
+  CutOneWay(b, a);
+}
+
+void MemoryNetwork::Isolate(ReplicaId member, const std::set<ReplicaId>& others) {
+  for (ReplicaId other : others) {
+    if (other != member) Cut(member, other);
+  }
+}
+
+void MemoryNetwork::Heal() {
+  std::lock_guard lock(mutex_);
+  cut_.clear();
+}
+
+bool MemoryNetwork::Passes(ReplicaId from, ReplicaId to) const {
+  std::lock_guard lock(mutex_);
+  return !cut_.contains({from, to});
+}
+
+std::shared_ptr<MemoryNetwork::Endpoint> MemoryNetwork::Find(ReplicaId id) const {
+  std::lock_guard lock(mutex_);
+  auto it = endpoints_.find(id);
+  return it == endpoints_.end() ? nullptr : it->second;
+}
+
+}  // namespace terrane::testing

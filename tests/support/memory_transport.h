@@ -1,0 +1,41 @@
+// Members of one process that talk through queues: for tests of the host without gRPC, also under ThreadSanitizer.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "replication/file_system.h"
+#include "replication/transport.h"
+
+namespace terrane::testing {
+
+// The network. Thread-safe; outlives its transports.
+class MemoryNetwork {
+ public:
+  // `file_system`: that of the member.
+  std::unique_ptr<replication::Transport> MakeTransport(ReplicaId self, replication::FileSystem* file_system);
+
+  // No message passes between the two, in both directions / in one.
+  void Cut(ReplicaId a, ReplicaId b);
+  void CutOneWay(ReplicaId from, ReplicaId to);
+  // Cuts the member off from all of `others`.
+  void Isolate(ReplicaId member, const std::set<ReplicaId>& others);
+  void Heal();
+
+ private:
+  friend class MemoryTransport;
+  class Endpoint;
+  bool Passes(ReplicaId from, ReplicaId to) const;
+  std::shared_ptr<Endpoint> Find(ReplicaId id) const;
+
+  mutable std::mutex mutex_;
+  std::map<ReplicaId, std::shared_ptr<Endpoint>> endpoints_;
+  std::set<std::pair<ReplicaId, ReplicaId>> cut_;
+};
+
+}  // namespace terrane::testing
