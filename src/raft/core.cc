@@ -44,7 +44,7 @@ Core::Core(const Options& options, RestoredState restored, MonotonicTime now)
   synced_hard_state_ = handed_hard_state_ = hard_state_;
   role_ = FollowerRole{ReplicaId(), now + RandomTimeout()};
   noted_role_ = {RoleName::kFollower, hard_state_.term, ReplicaId()};
-  if (SoleVoter()) {
+  if (CertainlyAlone()) {
     Campaign(false, false, now);
   } else {
     silent_until_ = now + options_.election_timeout_min;

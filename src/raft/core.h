@@ -186,9 +186,10 @@ struct LeaderRole {
 
 class Core {
  public:
-  // A sole voter becomes a candidate at once (and leads when its vote is persisted). Any other replica answers neither
-  // vote nor pre-vote for election_timeout_min: a restart forgets the promise behind the lease (trap T52).
-  // REQUIRES: restored is as its fields say; broken promises end the process.
+  // A sole voter becomes a candidate at once (and leads when its vote is persisted); if the change that made it the
+  // sole one is not known to be committed, it waits like all others. Any other replica answers neither vote nor
+  // pre-vote for election_timeout_min: a restart forgets the promise behind the lease (trap T52). REQUIRES: restored is
+  // as its fields say; broken promises end the process.
   Core(const Options& options, RestoredState restored, MonotonicTime now);
 
   // --- Input ---
@@ -309,6 +310,7 @@ class Core {
   LeaderRole* Leader() { return std::get_if<LeaderRole>(&role_); }
   const LeaderRole* Leader() const { return std::get_if<LeaderRole>(&role_); }
   bool SoleVoter() const;
+  bool CertainlyAlone() const;
   bool MayCampaign() const;
   bool IsVoter() const { return configuration().IsVoter(options_.id); }
   size_t Quorum() const { return configuration().voters.size() / 2 + 1; }

@@ -12,6 +12,18 @@ bool Core::SoleVoter() const {
   return now.voters.size() == 1 && now.voters.front() == options_.id;
 }
 
+// Sole voter, and no configuration that may still be in force has another. While the change that removes the last other
+// voter is not committed, that voter may lead under a lease that this replica granted before it restarted.
+bool Core::CertainlyAlone() const {
+  if (!SoleVoter()) return false;
+  for (auto placed = configurations_.rbegin(); placed != configurations_.rend(); ++placed) {
+    const std::vector<ReplicaId>& voters = placed->configuration.voters;
+    if (!voters.empty() && voters != configuration().voters) return false;
+    if (placed->index <= commit_) break;
+  }
+  return true;
+}
+
 // 4.2.2: a server that is not part of its own latest configuration still starts elections, as it might still be needed
 // until that configuration is committed; its own vote does not count then.
 bool Core::MayCampaign() const {

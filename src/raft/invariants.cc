@@ -4,10 +4,25 @@ namespace terrane::raft {
 
 const char* InvariantChecker::Check(const Core& core) {
   const char* broken = CheckNow(core);
-  if (broken == nullptr && seen_) broken = CheckChange(core);
-  seen_ = Seen{core.hard_state_,      core.role(),      core.commit_,  core.applied_,
-               core.handed_to_apply_, core.log_.last(), core.sequence_};
+  if (broken == nullptr && noted_) broken = CheckChange(core);
+  Note(core);
   return broken;
+}
+
+void InvariantChecker::Note(const Core& core) {
+  noted_ = true;
+  seen_.hard_state = core.hard_state_;
+  seen_.role = core.role();
+  seen_.commit = core.commit_;
+  seen_.applied = core.applied_;
+  seen_.handed_to_apply = core.handed_to_apply_;
+  seen_.last = core.log_.last();
+  seen_.sequence = core.sequence_;
+  seen_.configuration = core.configuration_index();
+  seen_.matches.clear();
+  if (const LeaderRole* leader = core.Leader()) {
+    for (const Progress& peer : leader->peers) seen_.matches.emplace_back(peer.id, peer.match);
+  }
 }
 
 const char* InvariantChecker::CheckNow(const Core& core) const {
@@ -42,7 +57,7 @@ const char* InvariantChecker::CheckNow(const Core& core) const {
 }
 
 const char* InvariantChecker::CheckChange(const Core& core) const {
-  const Seen& was = *seen_;
+  const Seen& was = seen_;
   if (core.hard_state_.term < was.hard_state.term) return "terms never go back";
   if (core.hard_state_.term == was.hard_state.term && was.hard_state.vote != ReplicaId() &&
       core.hard_state_.vote != was.hard_state.vote) {
@@ -54,6 +69,15 @@ const char* InvariantChecker::CheckChange(const Core& core) const {
   if (core.sequence_ < was.sequence) return "sequences count up";
   bool led = was.role == RoleName::kLeader && core.IsLeader() && core.hard_state_.term == was.hard_state.term;
   if (led && core.log_.last() < was.last) return "leader append-only: a leader never removes entries of its log";
+  return led ? CheckMatches(core) : nullptr;
+}
+
+const char* InvariantChecker::CheckMatches(const Core& core) const {
+  if (core.configuration_index() != seen_.configuration) return nullptr;  // other peers
+  const std::vector<Progress>& peers = core.Leader()->peers;
+  for (size_t i = 0; i < peers.size(); ++i) {
+    if (peers[i].match < seen_.matches[i].second) return "a match index never goes back within a term";
+  }
   return nullptr;
 }
 

@@ -3,6 +3,8 @@
 
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "raft/core.h"
 
@@ -17,6 +19,8 @@ class InvariantChecker {
  private:
   const char* CheckNow(const Core& core) const;
   const char* CheckChange(const Core& core) const;
+  const char* CheckMatches(const Core& core) const;
+  void Note(const Core& core);
 
   struct Seen {
     HardState hard_state;
@@ -26,8 +30,11 @@ class InvariantChecker {
     Position handed_to_apply;
     Position last;
     uint64_t sequence = 0;
+    Position configuration;                               // its index: of `matches`
+    std::vector<std::pair<ReplicaId, Position>> matches;  // of a leader
   };
-  std::optional<Seen> seen_;
+  bool noted_ = false;
+  Seen seen_;  // as of the last call, if noted_
 };
 
 }  // namespace terrane::raft

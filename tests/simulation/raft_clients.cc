@@ -22,8 +22,11 @@ Update DecodeUpdate(std::string_view bytes) {
 }
 
 // Whoever says that it may serve is asked; after a partition that may be more than one.
-void World::ClientUpdates() {
-  Schedule(EventType::kUpdate, Chance(100) ? 500us : Between(5ms, 35ms));
+void World::ClientUpdates(bool once) {
+  if (!once) {
+    Time pause = faults_ && Chance(quiet_permille_) ? Between(300ms, 1500ms) : Between(5ms, 35ms);
+    Schedule(EventType::kUpdate, Chance(100) ? 500us : pause);
+  }
   for (Replica& replica : replicas_) {
     if (!replica.core || replica.paused_until > now_ || !replica.core->ReadyToServe()) continue;
     uint32_t key = static_cast<uint32_t>(random_.Below(kRegisters));
@@ -78,6 +81,7 @@ void World::Acknowledge(Replica* replica, const Entry& entry) {
     if (mine.index == entry.index && mine.update.term == entry.term) {
       ++counts_.acknowledged;
       acknowledged_ = std::max(acknowledged_, entry.index);
+      ReadUnderLeases();
     }
     replica->in_flight.pop_front();
   }
@@ -92,6 +96,11 @@ void World::ClientReads() {
     if (asked->core->ReadIndex(context) == Refusal::kNone) reads_[context] = acknowledged_;
     AfterStep(asked);
   }
+  ReadUnderLeases();
+}
+
+// Whoever may serve a read without asking anybody shows all that was acknowledged.
+void World::ReadUnderLeases() {
   for (Replica& replica : replicas_) {
     if (!replica.core || replica.paused_until > now_) continue;
     std::optional<Time> lease = replica.core->LeaseUntil();

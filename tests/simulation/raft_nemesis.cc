@@ -10,8 +10,9 @@ void World::NextFault() {
   Schedule(EventType::kFault, Between(100ms, 900ms));
   ++faults_done_;
   uint64_t choice = random_.Below(100);
-  if (choice < 30) return CrashSomeone();
-  if (choice < 60) return Partition();
+  if (choice < 15) return BeginFigureEight();
+  if (choice < 35) return CrashSomeone();
+  if (choice < 62) return Partition();
   if (choice < 70) return TransferSomewhere();
   if (choice < 78) return SlowDisk();
   if (choice < 84) return Pause();
@@ -68,12 +69,85 @@ void World::MaybeCrashBeforeSync(Replica* replica) {
   }
 }
 
+// Figure 8 of the Raft paper is made of two such moments: a leader that stops with its no-op on its own disk only, and
+// one that stops when entries of older terms are on a majority and its no-op is not.
+void World::MaybeStopNewLeader(Replica* leader) {
+  const Core& core = *leader->core;
+  if (!faults_ || !core.IsLeader() || core.commit() >= leader->no_op) {
+    leader->edge = Replica::Edge::kNone;
+    return;
+  }
+  std::vector<Position> matches{core.synced()};
+  for (const PeerStatus& peer : core.peers()) {
+    if (peer.voter) matches.push_back(peer.match);
+  }
+  std::sort(matches.begin(), matches.end(), std::greater<>());
+  Position reached = matches[matches.size() / 2];
+  bool stop = leader->edge == Replica::Edge::kNoOpAlone ? core.synced() >= leader->no_op
+                                                        : reached > leader->inherited && reached < leader->no_op;
+  if (!stop) return;
+  ++(leader->edge == Replica::Edge::kNoOpAlone ? counts_.stopped_with_no_op_alone
+                                               : counts_.stopped_with_older_on_majority);
+  leader->edge = Replica::Edge::kNone;
+  Trace("the new leader " + std::to_string(leader->id.value()) + " stops");
+  StopForAWhile(leader);
+}
+
+// The first half begins with a leader that is cut off and goes on appending.
+void World::BeginFigureEight() {
+  Replica* leader = SomeLeader();
+  if (leader == nullptr || !leader->core->ReadyToServe()) return;
+  Heal();
+  CutOff(leader);
+  figure_eight_ = FigureEight::kFirstCutOff;
+}
+
+void World::NewLeaderElected(Replica* leader) {
+  leader->edge = Replica::Edge::kNone;
+  if (!faults_) return;
+  // Clients have waited for it.
+  for (Time wait : {5ms, 15ms, 40ms, 90ms}) Schedule(EventType::kUpdate, wait, 0, 1);
+  if (Chance(150)) {
+    // The leader before it does not learn of it, but still has the answers of those that voted now.
+    for (Replica& other : replicas_) {
+      if (&other != leader && other.core && other.core->IsLeader()) return CutOff(&other);
+    }
+  }
+  if (figure_eight_ == FigureEight::kFirstCutOff) {
+    leader->edge = Replica::Edge::kNoOpAlone;
+    figure_eight_ = FigureEight::kSecondStopped;
+  } else if (figure_eight_ == FigureEight::kSecondStopped) {
+    leader->edge = Replica::Edge::kOlderOnMajority;
+    figure_eight_ = FigureEight::kNone;
+  } else if (Chance(edge_permille_)) {
+    leader->edge = Chance(500) ? Replica::Edge::kNoOpAlone : Replica::Edge::kOlderOnMajority;
+  }
+}
+
+void World::CutOff(Replica* replica) {
+  ++counts_.partitions;
+  size_t alone = IndexOf(*replica);
+  for (size_t i = 0; i < replicas_.size(); ++i) cut_[alone][i] = cut_[i][alone] = i != alone;
+  Trace(std::to_string(replica->id.value()) + " is cut off");
+  Schedule(EventType::kHeal, Between(200ms, 2000ms));
+}
+
+void World::StopForAWhile(Replica* replica) {
+  if (Chance(800)) Heal();  // those that were away come back
+  if (Chance(300)) {
+    Crash(replica);
+    Schedule(EventType::kRestart, Between(5ms, 1500ms), IndexOf(*replica));
+    return;
+  }
+  CutOff(replica);
+}
+
 void World::Partition() {
   ++counts_.partitions;
   size_t n = replicas_.size();
   Heal();
   std::vector<bool> side(n);
-  uint64_t kind = random_.Below(4);
+  uint64_t kind = random_.Below(5);
   Replica* leader = SomeLeader();
   size_t alone = leader != nullptr && Chance(700) ? IndexOf(*leader) : random_.Below(n);
   for (size_t i = 0; i < n; ++i) side[i] = kind == 0 ? Chance(500) : i == alone;
@@ -85,6 +159,12 @@ void World::Partition() {
       bool one_way = kind == 3 && side[a];  // what `alone` says arrives, what it should hear does not
       cut_[a][b] = !one_way;
     }
+  }
+  if (kind == 4) {
+    // Only two do not hear each other.
+    Heal();
+    size_t other = random_.Below(n);
+    cut_[alone][other] = cut_[other][alone] = other != alone;
   }
   Trace("partition of kind " + std::to_string(kind) + " around " + std::to_string(alone + 1));
   Schedule(EventType::kHeal, Between(200ms, 2000ms));

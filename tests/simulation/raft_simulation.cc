@@ -30,6 +30,8 @@ void SimulationCounts::Add(const SimulationCounts& other) {
   snapshots_installed += other.snapshots_installed;
   configurations += other.configurations;
   configurations_undone += other.configurations_undone;
+  stopped_with_no_op_alone += other.stopped_with_no_op_alone;
+  stopped_with_older_on_majority += other.stopped_with_older_on_majority;
   acknowledged += other.acknowledged;
   stale_proposals_refused += other.stale_proposals_refused;
   index_reads += other.index_reads;
@@ -55,6 +57,8 @@ std::string SimulationCounts::ToString() const {
   line("snapshots installed", snapshots_installed);
   line("configurations", configurations);
   line("configurations undone", configurations_undone);
+  line("stopped, no-op alone", stopped_with_no_op_alone);
+  line("stopped, older on majority", stopped_with_older_on_majority);
   line("acknowledged writes", acknowledged);
   line("stale proposals refused", stale_proposals_refused);
   line("index reads", index_reads);

@@ -30,8 +30,10 @@ struct SimulationCounts {
   uint64_t stalls = 0;
   uint64_t truncations = 0;
   uint64_t snapshots_installed = 0;
-  uint64_t configurations = 0;         // proposed
-  uint64_t configurations_undone = 0;  // removed with their entry
+  uint64_t configurations = 0;            // proposed
+  uint64_t configurations_undone = 0;     // removed with their entry
+  uint64_t stopped_with_no_op_alone = 0;  // leaders, both halves of figure 8
+  uint64_t stopped_with_older_on_majority = 0;
   uint64_t acknowledged = 0;
   uint64_t stale_proposals_refused = 0;
   uint64_t index_reads = 0;

@@ -15,10 +15,12 @@ World::World(const SimulationOptions& options) : options_(options), random_(opti
   duplicate_permille_ = Chance(500) ? random_.Below(60) : 0;
   late_permille_ = Chance(500) ? random_.Below(80) : 0;
   vote_crash_permille_ = Chance(500) ? random_.Below(400) : 0;
+  edge_permille_ = Chance(500) ? random_.Below(900) : 0;
   compact_permille_ = Chance(600) ? random_.Below(1000) : 0;
+  quiet_permille_ = Chance(400) ? random_.Below(100) : 0;
   delay_max_ = Chance(700) ? 5ms : 60ms;
   apply_max_ = Chance(600) ? 2ms : 150ms;
-  core_options_.max_message_bytes = Chance(500) ? random_.Below(300) : 1 << 20;
+  core_options_.max_message_bytes = Chance(600) ? random_.Below(100) : 1 << 20;
   core_options_.max_inflight_bytes = Chance(500) ? random_.Below(1000) : 1 << 20;
   core_options_.max_apply_bytes = Chance(500) ? random_.Below(300) : 1 << 20;
   core_options_.promotion_lag = 20;
@@ -92,6 +94,8 @@ void World::Handle(const Event& event) {
       // A message finds whoever lives at the address now.
       Message message = std::move(messages_[event.slot]);
       free_messages_.push_back(event.slot);
+      // What was on its way when the network was cut is mostly lost.
+      if (cut_[message.from.value() - 1][event.replica] && Chance(800)) break;
       if (replica.core) Deliver(&replica, message);
       break;
     }
@@ -123,7 +127,7 @@ void World::Handle(const Event& event) {
       Schedule(EventType::kSyncData, Between(50ms, 400ms), event.replica);
       break;
     case EventType::kUpdate:
-      ClientUpdates();
+      ClientUpdates(event.slot != 0);
       break;
     case EventType::kPropose: {
       Update update = updates_[event.slot];
@@ -211,9 +215,16 @@ void World::AfterStep(Replica* replica) {
     replica->led_term = core.term();
     Trace(std::to_string(replica->id.value()) + " leads term " + std::to_string(core.term().value()));
     Check(ledger_.BecameLeader(core), *replica);
+    replica->no_op = core.last_index();
+    replica->inherited = ledger_.committed();
+    NewLeaderElected(replica);
   }
   while (failure_.empty() && replica->core && replica->core->HasReady()) TakeReady(replica);
   if (!failure_.empty() || !replica->core) return;
+  if (replica->edge != Replica::Edge::kNone) {
+    MaybeStopNewLeader(replica);
+    if (!replica->core) return;
+  }
   Time next = core.NextTick();
   if (next == Time::max()) return;
   Time at = std::max(WorldTimeOf(*replica, next), now_);

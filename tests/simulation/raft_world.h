@@ -67,7 +67,10 @@ struct Replica {
 
   Position seen_commit;
   Position seen_configuration;
-  Term led_term;  // last term in which it was seen to lead
+  Term led_term;       // last term in which it was seen to lead
+  Position no_op;      // of that term
+  Position inherited;  // what was committed in the group when it was elected
+  enum class Edge : uint8_t { kNone, kNoOpAlone, kOlderOnMajority } edge = Edge::kNone;  // where it will stop
   // Its clock: offset + world time * (1 + drift / 1000).
   Time clock_offset{0};
   int64_t clock_drift = 0;
@@ -95,7 +98,7 @@ struct Event {
   EventType type;
   uint32_t replica;  // index in replicas_
   uint64_t life;
-  uint64_t slot;  // of a message or an update; or how many writes a disk syncs
+  uint64_t slot;  // of a message or an update; how many writes a disk syncs; an update that comes out of turn
 
   friend bool operator>(const Event& a, const Event& b) { return a.at != b.at ? a.at > b.at : a.order > b.order; }
 };
@@ -132,9 +135,10 @@ class World {
   void Trace(const std::string& line);
 
   // raft_clients.cc
-  void ClientUpdates();
+  void ClientUpdates(bool once);
   void ClientProposes(Replica* replica, const Update& update);
   void ClientReads();
+  void ReadUnderLeases();
   void LeaderStateChanged(Replica* replica);
   void ApplyToRegisters(Replica* replica, const Entry& entry);
   void Acknowledge(Replica* replica, const Entry& entry);
@@ -150,6 +154,11 @@ class World {
   void Pause();
   void Heal();
   void MaybeCrashBeforeSync(Replica* replica);
+  void MaybeStopNewLeader(Replica* leader);
+  void StopForAWhile(Replica* replica);
+  void BeginFigureEight();
+  void NewLeaderElected(Replica* leader);
+  void CutOff(Replica* replica);
   void EndFaults();
   bool Recovered();
   Replica* SomeLeader();
@@ -181,13 +190,17 @@ class World {
   uint64_t duplicate_permille_ = 0;
   uint64_t late_permille_ = 0;  // messages that come very late
   uint64_t vote_crash_permille_ = 0;
+  uint64_t edge_permille_ = 0;  // faults aimed at a new leader's first moments
   uint64_t compact_permille_ = 0;
+  uint64_t quiet_permille_ = 0;  // updates that are followed by a long pause of all clients
   bool membership_ = false;
   Time delay_max_{0};
   Time apply_max_{0};
   Options core_options_;
 
   bool faults_ = true;
+  // Figure 8 of the paper, as far as the faults have played it.
+  enum class FigureEight : uint8_t { kNone, kFirstCutOff, kSecondStopped } figure_eight_ = FigureEight::kNone;
   uint64_t faults_done_ = 0;
   uint64_t next_value_ = 0;
   uint64_t next_context_ = 0;
