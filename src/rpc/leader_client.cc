@@ -7,14 +7,16 @@ namespace {
 
 constexpr RetryPolicy kPolicy{.first = std::chrono::milliseconds(10), .greatest = std::chrono::milliseconds(100)};
 
-bool WorthAnotherAttempt(const absl::Status& status) {
+bool WorthAnotherAttempt(const absl::Status& status, bool repeatable) {
+  if (ReasonOf(status) == v1::ErrorDetail::NOT_LEADER) return true;
+  if (!repeatable) return false;
   return status.code() == absl::StatusCode::kUnavailable || status.code() == absl::StatusCode::kDeadlineExceeded;
 }
 
 }  // namespace
 
 absl::Status LeaderClient::Call(MonotonicTime deadline, const Attempt& attempt,
-                                std::chrono::milliseconds attempt_timeout) {
+                                std::chrono::milliseconds attempt_timeout, bool repeatable) {
   Backoff backoff(kPolicy);
   absl::Status last = Unavailable("no endpoint of the metadata service is configured");
   int hints = 0;
@@ -41,7 +43,7 @@ absl::Status LeaderClient::Call(MonotonicTime deadline, const Attempt& attempt,
         tracker_.Learn(endpoint);
         return last;
       }
-      if (!WorthAnotherAttempt(last)) return last;
+      if (!WorthAnotherAttempt(last, repeatable)) return last;
       hurry = tracker_.Failed(endpoint, last) && ++hints % 4 != 0;  // two that name each other must not spin
       last = Annotate(last, StrCat("asking ", endpoint));
     }

@@ -28,10 +28,11 @@ class LeaderClient {
   using Attempt = std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>;
 
   // Repeats `attempt` while it fails with UNAVAILABLE, or does not answer within `attempt_timeout`; so it must be safe
-  // to repeat (reads, or requests that bear an id). Every attempt gets a context with its deadline. Other errors are
+  // to repeat (reads, or requests that bear an id). One that is not `repeatable` goes out again only after NOT_LEADER,
+  // which says that nothing was done. Every attempt gets a context with its deadline. Other errors are
   // returned at once; after the deadline the last error is.
   absl::Status Call(MonotonicTime deadline, const Attempt& attempt,
-                    std::chrono::milliseconds attempt_timeout = std::chrono::seconds(1));
+                    std::chrono::milliseconds attempt_timeout = std::chrono::seconds(1), bool repeatable = true);
 
   // Call returns soon with CANCELLED, now and from now on.
   void Cancel();

@@ -1,0 +1,20 @@
+// Collections and Cluster, the admin services, as a proxy serves them: everything is passed on to the metadata
+// service's leader. Calls wait on workers of their own, so that they never stand in the way of documents.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "common/executor.h"
+#include "rpc/leader_client.h"
+
+namespace grpc {
+class Service;
+}
+
+namespace terrane::proxy {
+
+// Both arguments outlive the services.
+std::vector<std::unique_ptr<grpc::Service>> MakeClusterForwarders(rpc::LeaderClient* metadata, Executor* executor);
+
+}  // namespace terrane::proxy

@@ -1,0 +1,198 @@
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "common/status.h"
+#include "document/extended_json.h"
+#include "document/projection.h"
+#include "proxy/page_walk.h"
+#include "proxy/read_statements.h"
+#include "proxy/router.h"
+#include "rpc/status.h"
+
+namespace terrane::proxy {
+namespace {
+
+using GetCall = ShardCall<v1::ShardGetRequest, v1::ShardGetResponse>;
+using ScanWalk = PageWalk<v1::ShardScanRequest, v1::ShardScanResponse>;
+
+constexpr int kPagesInFlight = 2;
+
+// A resume token is a serialized ShardScanRequest: route.collection_id, range from where the walk is to the end that
+// the resume key is good for, and that key. A range without keys: the end was reached.
+std::string TokenOf(CollectionId collection, const std::deque<WalkPiece>& pieces) {
+  v1::ShardScanRequest token;
+  token.mutable_route()->set_collection_id(collection.value());
+  if (!pieces.empty()) {
+    token.mutable_range()->set_min(pieces.front().range.min);
+    token.mutable_range()->set_unbounded(!pieces.front().resume_end);
+    token.mutable_range()->set_max(pieces.front().resume_end.value_or(""));
+    token.set_resume(pieces.front().resume);
+  }
+  return token.SerializeAsString();
+}
+
+// Takes away what lies in front of the token.
+absl::Status Resume(const std::string& token_bytes, CollectionId collection, std::deque<WalkPiece>* pieces) {
+  v1::ShardScanRequest token;
+  if (!token.ParseFromString(token_bytes) || token.route().collection_id() != collection.value()) {
+    return InvalidArgument("the resume token is not one of this collection");
+  }
+  if (!token.has_range()) {
+    pieces->clear();
+    return absl::OkStatus();
+  }
+  const KeyRange ahead{token.range().min(), std::nullopt};
+  std::deque<WalkPiece> left;
+  for (WalkPiece& piece : *pieces) {
+    piece.range = piece.range.Intersect(ahead);
+    if (!piece.range.Empty()) left.push_back(std::move(piece));
+  }
+  if (!left.empty() && left.front().range.min == token.range().min()) {
+    left.front().resume = token.resume();
+    if (!token.range().unbounded()) left.front().resume_end = token.range().max();
+  }
+  *pieces = std::move(left);
+  return absl::OkStatus();
+}
+
+class FindStatement : public std::enable_shared_from_this<FindStatement> {
+ public:
+  FindStatement(StatementContext context, const v1::FindRequest& request, std::shared_ptr<FindStream> stream)
+      : context_(std::move(context)),
+        format_(request.format()),
+        limit_(request.limit()),
+        skip_(request.skip()),
+        stream_(std::move(stream)) {}
+
+  void Run(const v1::FindRequest& request) {
+    if (absl::Status bad = Plan(request); !bad.ok()) return stream_->Finish(bad);
+    // Without a token nobody goes on behind a document of a point read, so it needs no walk.
+    if (plan_.full_key() && skip_ == 0 && request.resume_token().empty()) return Get();
+    Scan(request);
+  }
+
+ private:
+  absl::Status Plan(const v1::FindRequest& request) {
+    if (limit_ < 0) return InvalidArgument("limit is ", limit_, "; it can not be negative");
+    if (skip_ < 0) return InvalidArgument("skip is ", skip_, "; it can not be negative");
+    if (format_ == v1::BSON && request.projection().empty()) {
+      TERRANE_ASSIGN_OR_RETURN(plan_, PlanFilter(context_.collection->pattern, request.filter()));
+      return absl::OkStatus();
+    }
+    TERRANE_ASSIGN_OR_RETURN(std::string filter,
+                             ToBson(format_, request.filter(), "filter", v1::ErrorDetail::BAD_FILTER));
+    TERRANE_ASSIGN_OR_RETURN(plan_, PlanFilter(context_.collection->pattern, filter));
+    TERRANE_ASSIGN_OR_RETURN(projection_,
+                             ToBson(format_, request.projection(), "projection", v1::ErrorDetail::BAD_FILTER));
+    if (projection_.empty()) return absl::OkStatus();
+    return rpc::WithReason(document::Projection::Parse(projection_).status(), v1::ErrorDetail::BAD_FILTER);
+  }
+
+  void Get() {
+    auto call = std::make_shared<GetCall>(context_.environment->calls, context_.Scope(), *plan_.shard_key,
+                                          /*write=*/false, kGet);
+    *call->request.mutable_key()->mutable_shard_key() = *std::move(plan_.shard_key);
+    *call->request.mutable_key()->mutable_id() = *std::move(plan_.id);
+    *call->request.mutable_filter() = std::move(plan_.filter);
+    *call->request.mutable_projection() = std::move(projection_);
+    call->then = [self = shared_from_this()](CallEnd, const absl::Status& status, GetCall& call) {
+      if (!status.ok() || !call.response.found()) return self->stream_->Finish(status);
+      v1::FindResponse response;
+      self->Add(std::move(*call.response.mutable_document()), &response);
+      self->stream_->WriteAndFinish(std::move(response), absl::OkStatus());
+    };
+    call->Start();
+  }
+
+  void Scan(const v1::FindRequest& request) {
+    const MonotonicTime first = context_.deadline;
+    const bool own_deadline = stream_->call().deadline().has_value();
+    auto deadline = [first, own_deadline, more = context_.environment->default_deadline] {
+      return own_deadline ? first : Clock::System()->Now() + more;
+    };
+    walk_ = std::make_shared<ScanWalk>(context_.environment->calls, context_.collection->id, deadline,
+                                       context_.cancelled, /*write=*/false, kScan);
+    for (KeyRange& range : plan_.ranges) walk_->pieces.push_back({std::move(range), {}, {}});
+    if (!request.resume_token().empty()) {
+      if (absl::Status bad = Resume(request.resume_token(), context_.collection->id, &walk_->pieces); !bad.ok()) {
+        walk_.reset();
+        return stream_->Finish(bad);
+      }
+    }
+    walk_->prepare = [self = shared_from_this()](v1::ShardScanRequest& page) {
+      page.set_filter(self->plan_.filter);
+      page.set_projection(self->projection_);
+      page.set_limit(self->limit_);
+      page.set_skip(self->skip_);
+    };
+    walk_->page = [self = shared_from_this()](v1::ShardScanResponse& page, ScanWalk::GoOn go_on) {
+      self->Page(page, std::move(go_on));
+    };
+    walk_->end = [self = shared_from_this()](absl::Status status) {
+      self->walk_.reset();
+      self->stream_->Finish(std::move(status));
+    };
+    walk_->Start();
+  }
+
+  void Page(v1::ShardScanResponse& page, ScanWalk::GoOn go_on) {
+    skip_ -= std::min(skip_, page.skipped());
+    bool enough = false;
+    if (limit_ > 0) {
+      limit_ -= page.documents_size();
+      enough = limit_ <= 0;
+    }
+    if (page.documents().empty()) return go_on(!enough);
+    v1::FindResponse response;
+    for (std::string& document : *page.mutable_documents()) Add(std::move(document), &response);
+    response.set_resume_token(TokenOf(context_.collection->id, walk_->pieces));
+    if (enough || walk_->pieces.empty()) {
+      stream_->WriteAndFinish(std::move(response), absl::OkStatus());
+      return go_on(false);
+    }
+    bool run_on;
+    {
+      std::lock_guard lock(mutex_);
+      run_on = ++in_flight_ < kPagesInFlight;
+      if (!run_on) waiting_ = go_on;
+    }
+    stream_->WriteThen(std::move(response), [self = shared_from_this()](bool ok) { self->Written(ok); });
+    if (run_on) go_on(true);
+  }
+
+  void Written(bool ok) {
+    ScanWalk::GoOn go_on;
+    {
+      std::lock_guard lock(mutex_);
+      --in_flight_;
+      go_on = std::exchange(waiting_, nullptr);
+    }
+    if (go_on) go_on(ok);
+  }
+
+  void Add(std::string document, v1::FindResponse* response) const {
+    *response->add_documents() = format_ == v1::EXTENDED_JSON ? document::ToRelaxedJson(document) : std::move(document);
+  }
+
+  const StatementContext context_;
+  const v1::DocumentFormat format_;
+  FilterPlan plan_;
+  std::string projection_;
+  int64_t limit_;  // that is left; 0: none
+  int64_t skip_;   // that is left
+  const std::shared_ptr<FindStream> stream_;
+  std::shared_ptr<ScanWalk> walk_;
+
+  std::mutex mutex_;
+  int in_flight_ = 0;  // pages on their way to the client
+  ScanWalk::GoOn waiting_;
+};
+
+}  // namespace
+
+void RunFind(StatementContext context, const v1::FindRequest& request, std::shared_ptr<FindStream> stream) {
+  std::make_shared<FindStatement>(std::move(context), request, std::move(stream))->Run(request);
+}
+
+}  // namespace terrane::proxy

@@ -1,0 +1,174 @@
+#include "proxy/routed_call.h"
+
+#include "common/status.h"
+#include "proxy/retry_decision.h"
+#include "rpc/status.h"
+#include "rpc/unary.h"
+
+namespace terrane::proxy {
+namespace {
+
+// At a shard with several replicas one that does not answer is given up after this; it may be paused.
+constexpr std::chrono::milliseconds kAttemptTimeout{1000};
+// How often a rejection may send a request out again without a pause.
+constexpr int kQuickRetries = 4;
+
+}  // namespace
+
+void CallsInFlight::Add(grpc::ClientContext* context) {
+  Part& part = PartOf(context);
+  std::lock_guard lock(part.mutex);
+  part.contexts.insert(context);
+  if (cancelled_) context->TryCancel();
+}
+
+void CallsInFlight::Remove(grpc::ClientContext* context) {
+  Part& part = PartOf(context);
+  std::lock_guard lock(part.mutex);
+  part.contexts.erase(context);
+}
+
+void CallsInFlight::CancelAll() {
+  cancelled_ = true;
+  for (Part& part : parts_) {
+    std::lock_guard lock(part.mutex);
+    for (grpc::ClientContext* context : part.contexts) context->TryCancel();
+  }
+}
+
+void RoutedCall::Attempt() {
+  const MonotonicTime now = Clock::System()->Now();
+  if (scope_.cancelled && scope_.cancelled())
+    return End(CallEnd::kAnswered, absl::CancelledError("the caller went away"));
+  if (now >= scope_.deadline) {
+    if (last_error_.ok()) last_error_ = absl::DeadlineExceededError("the deadline is over");
+    return End(CallEnd::kAnswered, last_error_);
+  }
+  const auto map = environment_->table->Get();
+  const routing::ChunkRoute* route = map->Find(scope_.collection, key_);
+  if (route == nullptr) {
+    if (map->FindCollection(scope_.collection) == nullptr && map->revision() > Revision(0)) {
+      return End(CallEnd::kAnswered,
+                 rpc::WithReason(NotFound("the collection was dropped"), v1::ErrorDetail::NO_SUCH_COLLECTION));
+    }
+    last_error_ = Unavailable("nobody is known to own the chunk");
+    return Refresh();
+  }
+  if (!Fits(*route)) return End(CallEnd::kReplan, absl::OkStatus());
+  route_ = *route;
+  if (JoinHold()) return;
+  link_ = environment_->links->For(route_.shard);
+  ShardLink::Target target = link_->Leader();
+  if (target.stub == nullptr) {
+    last_error_ = Unavailable("no endpoint of shard ", route_.shard, " is known");
+    return Refresh();
+  }
+  endpoint_ = std::move(target.endpoint);
+  context_.emplace();
+  context_->set_deadline(
+      rpc::SystemDeadline(link_->replicated() ? std::min(scope_.deadline, now + kAttemptTimeout) : scope_.deadline));
+  environment_->in_flight->Add(&*context_);
+  Transmit(target.stub, &*context_, route_,
+           [self = shared_from_this()](const grpc::Status& answer) { self->Answered(answer); });
+}
+
+void RoutedCall::End(CallEnd end, absl::Status status) {
+  Ended(end, ForApplication(status));
+}
+
+void RoutedCall::Answered(const grpc::Status& answer) {
+  environment_->in_flight->Remove(&*context_);
+  if (answer.ok()) {
+    link_->Answered(endpoint_);
+    return End(CallEnd::kAnswered, absl::OkStatus());
+  }
+  const absl::Status status = rpc::FromGrpc(answer);
+  auto detail = rpc::DetailOf(status);
+  last_error_ = status;
+  // Every write bears a RetryId (document_service.h), so all requests may be repeated.
+  switch (Decide(status, detail, /*repeatable=*/true)) {
+    case NextMove::kReturn:
+      return End(CallEnd::kAnswered, status);
+    case NextMove::kLearnRoute:
+      // A shard may leave out its own name.
+      if (detail->route().shard().empty()) detail->mutable_route()->set_shard(route_.shard);
+      environment_->table->Learn(detail->route());
+      if (detail->route().token() > route_.token.value() && quick_retries_++ < kQuickRetries) return Attempt();
+      return Refresh();
+    case NextMove::kRefreshRoute: {
+      // Perhaps the news has come meanwhile.
+      const auto map = environment_->table->Get();
+      const routing::ChunkRoute* route = map->Find(scope_.collection, key_);
+      if (route != nullptr && route->token > route_.token && quick_retries_++ < kQuickRetries) return Attempt();
+      return Refresh();
+    }
+    case NextMove::kHold:
+      return Hold(status, detail);
+    case NextMove::kPause:
+      return Pause();
+    case NextMove::kOtherReplica:
+      last_error_ = Annotate(status, StrCat("shard ", route_.shard, " at ", endpoint_));
+      if (link_->Failed(endpoint_, status) && quick_retries_++ < kQuickRetries) return Attempt();
+      return Pause();
+  }
+}
+
+HoldQueue::Request RoutedCall::HeldRequest() {
+  return {scope_.deadline, Bytes(), write_,
+          [self = shared_from_this()](const absl::Status& status) { self->Resume(status); }};
+}
+
+bool RoutedCall::JoinHold() {
+  if (std::exchange(probing_, false)) return false;
+  HoldQueue::Request request = HeldRequest();
+  switch (environment_->holds->Join(scope_.collection, route_, request)) {
+    case HoldQueue::Answer::kHeld:
+      return true;
+    case HoldQueue::Answer::kRefused:
+      Resume(rpc::WithReason(Unavailable("too many requests wait for a chunk that is being moved; try again"),
+                             v1::ErrorDetail::HOLD_EXPIRED));
+      return true;
+    case HoldQueue::Answer::kSendAgain:
+    case HoldQueue::Answer::kNoHold:
+      return false;
+  }
+  return false;
+}
+
+void RoutedCall::Hold(const absl::Status& status, const std::optional<v1::ErrorDetail>& detail) {
+  HoldQueue::Request request = HeldRequest();
+  const SwitchAttempt attempt{MigrationId(detail->migration_id()), terrane::Attempt(detail->attempt())};
+  switch (environment_->holds->OnFenced(scope_.collection, route_, attempt, *environment_->table, key_, request)) {
+    case HoldQueue::Answer::kHeld:
+      return;
+    case HoldQueue::Answer::kSendAgain:
+    case HoldQueue::Answer::kNoHold:
+      if (quick_retries_++ < kQuickRetries) return Attempt();
+      return Pause();
+    case HoldQueue::Answer::kRefused:
+      return End(CallEnd::kAnswered,
+                 rpc::WithReason(Annotate(status, "held as long as allowed"), v1::ErrorDetail::HOLD_EXPIRED));
+  }
+}
+
+void RoutedCall::Resume(const absl::Status& status) {
+  if (!status.ok()) return End(CallEnd::kAnswered, status);
+  probing_ = true;
+  quick_retries_ = 0;
+  Attempt();
+}
+
+void RoutedCall::Refresh() {
+  environment_->watcher->Refresh([self = shared_from_this()](const absl::Status& status) {
+    if (!status.ok()) self->last_error_ = Annotate(self->last_error_, "the metadata service does not answer");
+    self->Pause();
+  });
+}
+
+void RoutedCall::Pause() {
+  const auto pause = backoff_.Next(Clock::System()->Now(), scope_.deadline);
+  if (!pause) return End(CallEnd::kAnswered, last_error_);
+  environment_->timer->After(*pause, [self = shared_from_this()] { self->Attempt(); });
+}
+
+}  // namespace terrane::proxy

@@ -1,0 +1,78 @@
+#include "proxy/shard_links.h"
+
+#include <grpcpp/channel.h>
+
+#include <algorithm>
+#include <mutex>
+
+namespace terrane::proxy {
+namespace {
+
+rpc::ChannelOptions WithConnections(rpc::ChannelOptions options, int connections) {
+  options.connections = connections;
+  return options;
+}
+
+}  // namespace
+
+ShardLink::Target ShardLink::Leader() {
+  Target target;
+  target.endpoint = tracker_.Current();
+  if (!target.endpoint.empty()) target.stub = StubOf(target.endpoint);
+  return target;
+}
+
+void ShardLink::Update(const routing::ShardEndpoints& endpoints) {
+  tracker_.SetEndpoints(endpoints.replicas);
+  replicated_ = endpoints.replicas.size() > 1;
+  std::unique_lock lock(mutex_);
+  // Only news: what was learned from the replicas themselves is fresher than an old heartbeat.
+  if (endpoints.leader.empty() || endpoints.leader == announced_leader_) return;
+  announced_leader_ = endpoints.leader;
+  lock.unlock();
+  tracker_.Learn(endpoints.leader);
+}
+
+void ShardLink::Answered(std::string_view endpoint) {
+  if (replicated()) tracker_.Learn(endpoint);
+}
+
+ShardStub* ShardLink::StubOf(const std::string& endpoint) {
+  const auto pick = [](Stubs& stubs) {
+    return stubs.stubs[stubs.next.fetch_add(1, std::memory_order_relaxed) % stubs.stubs.size()].get();
+  };
+  {
+    std::shared_lock lock(mutex_);
+    auto it = stubs_.find(endpoint);
+    if (it != stubs_.end()) return pick(*it->second);
+  }
+  std::unique_lock lock(mutex_);
+  std::unique_ptr<Stubs>& stubs = stubs_[endpoint];
+  if (stubs == nullptr) {
+    stubs = std::make_unique<Stubs>();
+    for (int i = 0; i < connections_; ++i) stubs->stubs.push_back(v1::ShardDocuments::NewStub(pool_->Get(endpoint)));
+  }
+  return pick(*stubs);
+}
+
+ShardLinks::ShardLinks(rpc::ChannelOptions options, int connections)
+    : connections_(std::max(1, connections)), pool_(WithConnections(options, connections)) {}
+
+ShardLink* ShardLinks::For(std::string_view shard) {
+  {
+    std::shared_lock lock(mutex_);
+    auto it = links_.find(shard);
+    if (it != links_.end()) return it->second.get();
+  }
+  std::unique_lock lock(mutex_);
+  auto it = links_.find(shard);
+  if (it == links_.end())
+    it = links_.emplace(std::string(shard), std::make_unique<ShardLink>(&pool_, connections_)).first;
+  return it->second.get();
+}
+
+void ShardLinks::Update(const routing::ChunkMap& map) {
+  for (const auto& [name, endpoints] : map.shards()) For(name)->Update(endpoints);
+}
+
+}  // namespace terrane::proxy
