@@ -18,15 +18,13 @@ using ScanWalk = PageWalk<v1::ShardScanRequest, v1::ShardScanResponse>;
 
 constexpr int kPagesInFlight = 2;
 
-// A resume token is a serialized ShardScanRequest: route.collection_id, range from where the walk is to the end that
-// the resume key is good for, and that key. A range without keys: the end was reached.
+// A resume token is a serialized ShardScanRequest: route.collection_id, range.min where the walk goes on, and the
+// resume key if that is behind a document. No range: the end was reached.
 std::string TokenOf(CollectionId collection, const std::deque<WalkPiece>& pieces) {
   v1::ShardScanRequest token;
   token.mutable_route()->set_collection_id(collection.value());
   if (!pieces.empty()) {
     token.mutable_range()->set_min(pieces.front().range.min);
-    token.mutable_range()->set_unbounded(!pieces.front().resume_end);
-    token.mutable_range()->set_max(pieces.front().resume_end.value_or(""));
     token.set_resume(pieces.front().resume);
   }
   return token.SerializeAsString();
@@ -35,7 +33,12 @@ std::string TokenOf(CollectionId collection, const std::deque<WalkPiece>& pieces
 // Takes away what lies in front of the token.
 absl::Status Resume(const std::string& token_bytes, CollectionId collection, std::deque<WalkPiece>* pieces) {
   v1::ShardScanRequest token;
-  if (!token.ParseFromString(token_bytes) || token.route().collection_id() != collection.value()) {
+  const auto is_resume_key = [&token] {
+    const auto key = routing::DecodeResume(token.resume());
+    return key && key->shard_key == token.range().min();
+  };
+  if (!token.ParseFromString(token_bytes) || token.route().collection_id() != collection.value() ||
+      (!token.resume().empty() && !is_resume_key())) {
     return InvalidArgument("the resume token is not one of this collection");
   }
   if (!token.has_range()) {
@@ -48,10 +51,7 @@ absl::Status Resume(const std::string& token_bytes, CollectionId collection, std
     piece.range = piece.range.Intersect(ahead);
     if (!piece.range.Empty()) left.push_back(std::move(piece));
   }
-  if (!left.empty() && left.front().range.min == token.range().min()) {
-    left.front().resume = token.resume();
-    if (!token.range().unbounded()) left.front().resume_end = token.range().max();
-  }
+  if (!left.empty() && left.front().range.min == token.range().min()) left.front().resume = token.resume();
   *pieces = std::move(left);
   return absl::OkStatus();
 }
@@ -113,7 +113,7 @@ class FindStatement : public std::enable_shared_from_this<FindStatement> {
     };
     walk_ = std::make_shared<ScanWalk>(context_.environment->calls, context_.collection->id, deadline,
                                        context_.cancelled, /*write=*/false, kScan);
-    for (KeyRange& range : plan_.ranges) walk_->pieces.push_back({std::move(range), {}, {}});
+    for (KeyRange& range : plan_.ranges) walk_->pieces.push_back({std::move(range), {}});
     if (!request.resume_token().empty()) {
       if (absl::Status bad = Resume(request.resume_token(), context_.collection->id, &walk_->pieces); !bad.ok()) {
         walk_.reset();

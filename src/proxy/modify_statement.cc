@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "common/status.h"
-#include "document/builder.h"
 #include "document/update.h"
 #include "document/validate.h"
 #include "proxy/page_walk.h"
@@ -16,7 +15,6 @@ namespace {
 
 using ModifyCall = ShardCall<v1::ShardModifyRequest, v1::ShardModifyResponse>;
 using ModifyWalk = PageWalk<v1::ShardModifyManyRequest, v1::ShardModifyManyResponse>;
-using ScanWalk = PageWalk<v1::ShardScanRequest, v1::ShardScanResponse>;
 using Done = std::function<void(absl::Status, ModifyResult)>;
 
 constexpr int kParallel = 4;
@@ -32,7 +30,7 @@ class ModifyStatement : public std::enable_shared_from_this<ModifyStatement> {
       return ModifyOne(*m_.plan.shard_key, m_.plan.id.value_or(""), m_.upsert,
                        [self = shared_from_this()](const absl::Status& status) { self->End(status); });
     }
-    FindAndModify();
+    ModifyFirst();
   }
 
  private:
@@ -72,15 +70,15 @@ class ModifyStatement : public std::enable_shared_from_this<ModifyStatement> {
         ->Start(kParallel);
   }
 
-  void ModifyRange(KeyRange range, std::function<void(absl::Status)> end) {
+  std::shared_ptr<ModifyWalk> NewWalk() {
     auto walk = std::make_shared<ModifyWalk>(
         context_.environment->calls, context_.collection->id, [deadline = context_.deadline] { return deadline; },
         context_.cancelled, /*write=*/true, kModifyMany);
-    walk->pieces.push_back({std::move(range), {}, {}});
     walk->prepare = [self = shared_from_this()](v1::ShardModifyManyRequest& page) {
       page.set_kind(self->m_.kind);
       page.set_filter(self->m_.filter);
       page.set_update(self->m_.update);
+      page.set_limit(self->m_.multi ? 0 : 1);
       *page.mutable_retry() = self->m_.retry;
     };
     walk->page = [self = shared_from_this()](v1::ShardModifyManyResponse& page, const ModifyWalk::GoOn& go_on) {
@@ -90,9 +88,24 @@ class ModifyStatement : public std::enable_shared_from_this<ModifyStatement> {
         self->result_.modified += page.modified();
         self->result_.deleted += page.deleted();
       }
-      go_on(true);
+      go_on(self->m_.multi || page.matched() + page.deleted() == 0);
     };
+    return walk;
+  }
+
+  void ModifyRange(KeyRange range, std::function<void(absl::Status)> end) {
+    auto walk = NewWalk();
+    walk->pieces.push_back({std::move(range), {}});
     walk->end = std::move(end);
+    walk->Start();
+  }
+
+  // The first match in the order of keys: chunk after chunk until one had it. A chunk that has a record of the
+  // statement answers what it did then (trap T67).
+  void ModifyFirst() {
+    auto walk = NewWalk();
+    for (const KeyRange& range : m_.plan.ranges) walk->pieces.push_back({range, {}});
+    walk->end = [self = shared_from_this()](absl::Status status) { self->End(std::move(status)); };
     walk->Start();
   }
 
@@ -102,48 +115,11 @@ class ModifyStatement : public std::enable_shared_from_this<ModifyStatement> {
               [self = shared_from_this()](const absl::Status& modified) { self->End(modified); });
   }
 
-  // Looks for the first match, page by page of one document, and changes it by its key; goes on if it was changed by
-  // somebody else meanwhile and matches no more.
-  void FindAndModify() {
-    auto walk = std::make_shared<ScanWalk>(
-        context_.environment->calls, context_.collection->id, [deadline = context_.deadline] { return deadline; },
-        context_.cancelled, /*write=*/false, kScan);
-    for (const KeyRange& range : m_.plan.ranges) walk->pieces.push_back({range, {}, {}});
-    document::Builder projection;
-    for (const std::string& path : context_.collection->pattern.paths()) {
-      if (path != "_id") projection.Append(path, 1);
-    }
-    projection.Append("_id", 1);
-    walk->prepare = [self = shared_from_this(), projection = projection.Finish()](v1::ShardScanRequest& page) {
-      page.set_filter(self->m_.filter);
-      page.set_projection(projection);
-      page.set_limit(1);
-    };
-    walk->page = [self = shared_from_this()](v1::ShardScanResponse& page, ScanWalk::GoOn go_on) {
-      if (page.documents().empty()) return go_on(true);
-      auto shard_key = self->context_.collection->pattern.EncodeFromDocument(page.documents(0));
-      auto id = document::EncodeIdFromDocument(page.documents(0));
-      if (!shard_key.ok() || !id.ok()) {
-        self->found_error_ = Internal("the shard returned a document without its key");
-        return go_on(false);
-      }
-      self->ModifyOne(*shard_key, *id, false, [self, go_on = std::move(go_on)](const absl::Status& status) {
-        self->found_error_ = status;
-        go_on(status.ok() && self->result_.matched == 0 && self->result_.deleted == 0);
-      });
-    };
-    walk->end = [self = shared_from_this()](const absl::Status& status) {
-      self->End(status.ok() ? self->found_error_ : status);
-    };
-    walk->Start();
-  }
-
   void End(absl::Status status) { done_(std::move(status), std::move(result_)); }
 
   const StatementContext context_;
   const Modification m_;
   const Done done_;
-  absl::Status found_error_;
   std::mutex mutex_;  // of result_, where walks run side by side
   ModifyResult result_;
 };

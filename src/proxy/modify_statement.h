@@ -37,9 +37,9 @@ absl::StatusOr<Modification> PlanModification(const document::ShardKeyPattern& p
 // Calls done(status, result) once, in a callback or here. With `multi` what is done stays done when an error ends it:
 // the same statement sent again changes the rest.
 //
-// One document by a filter that names no shard key: the first match is looked for, then changed by its key, with the
-// filter checked again. Within this call the document is found once; a caller that sends the statement again after this
-// proxy was lost may find another one (docs/architecture.md).
+// One document by a filter that names no shard key: chunk after chunk is asked for its first match until one has it. A
+// statement that is sent again finds what it did in the chunk where it did it; but if by then an earlier chunk has got
+// a match, that one is changed as well (docs/architecture.md).
 void RunModification(StatementContext context, Modification modification,
                      std::function<void(absl::Status, ModifyResult)> done);
 

@@ -13,18 +13,17 @@
 #include <utility>
 #include <vector>
 
+#include "common/status.h"
 #include "proxy/routed_call.h"
 #include "routing/range_proto.h"
+#include "routing/resume_key.h"
 
 namespace terrane::proxy {
 
 // Where a walk is.
 struct WalkPiece {
-  KeyRange range;  // still to be walked
-  // Of the last page, which was asked for a part that ended at resume_end (nullopt: +infinity); where that part was cut
-  // meanwhile, it is sent along with each of its pieces. Empty: from the start of the range.
-  std::string resume;
-  std::optional<std::string> resume_end;
+  KeyRange range;      // still to be walked
+  std::string resume;  // of the last page; its shard key is the range's minimum. Empty: from the start of the range
 };
 
 // Request and Response: ShardScan, ShardCount or ShardModifyMany. Keeps itself alive until its end; one page at a time,
@@ -72,7 +71,7 @@ class PageWalk : public std::enable_shared_from_this<PageWalk<Request, Response>
     call->then = [self = this->shared_from_this(), part](CallEnd how, const absl::Status& status, Call& call) {
       if (how == CallEnd::kReplan) return self->Step();
       if (!status.ok()) return self->Finish(status);
-      self->Advance(part, call.response);
+      if (absl::Status bad = self->Advance(part, call.response); !bad.ok()) return self->Finish(bad);
       self->page(call.response, [self](bool go_on) {
         if (go_on) {
           self->Step();
@@ -84,24 +83,21 @@ class PageWalk : public std::enable_shared_from_this<PageWalk<Request, Response>
     call->Start();
   }
 
-  void Advance(const KeyRange& part, const Response& response) {
+  absl::Status Advance(const KeyRange& part, const Response& response) {
     WalkPiece& piece = pieces.front();
     if (!response.done()) {
+      const auto resume = routing::DecodeResume(response.resume());
+      if (!resume || !part.Contains(resume->shard_key))
+        return Internal("the shard's resume key is not one of its range");
+      piece.range.min = resume->shard_key;
       piece.resume = response.resume();
-      piece.resume_end = part.max;
-      return;
-    }
-    if (!part.max || (piece.range.max && *part.max >= *piece.range.max)) {
+    } else if (!part.max || (piece.range.max && *part.max >= *piece.range.max)) {
       pieces.pop_front();
-      return;
-    }
-    piece.range.min = *part.max;
-    // The key may lie behind the end of a piece of the part that it was made for.
-    const bool reaches_further = !piece.resume.empty() && (!piece.resume_end || *piece.resume_end > *part.max);
-    if (!reaches_further) {
+    } else {
+      piece.range.min = *part.max;
       piece.resume.clear();
-      piece.resume_end.reset();
     }
+    return absl::OkStatus();
   }
 
   void Finish(absl::Status status) {
