@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "common/clock.h"
 #include "common/executor.h"
+#include "common/histogram.h"
 #include "shard/applier.h"
 #include "shard/latches.h"
 #include "shard/proposer.h"
@@ -21,6 +22,7 @@ namespace terrane::shard {
 struct OperationCounts {
   std::atomic<uint64_t> reads{0};
   std::atomic<uint64_t> writes{0};
+  Histogram foreground_us;  // how long requests for documents took, of late
 };
 
 struct Core {

@@ -64,8 +64,7 @@ class ModifyOperation : public WriteOperation {
         return absl::OkStatus();
       }
     }
-    const std::string key(shard_key_);
-    auto cursor = ground.view->Documents(copy(), {key, key + '\0'});
+    auto cursor = ground.view->Documents(copy(), RangeOfKey(shard_key_));
     for (; cursor->Valid(); cursor->Next()) {
       if (!modification_.Matches(cursor->document())) continue;
       id_ = std::string(cursor->id());

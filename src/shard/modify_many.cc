@@ -185,7 +185,7 @@ class ModifyManyOperation : public WriteOperation {
   // Records of this statement between the beginning and the end of the page, of deleted documents too.
   absl::Status CountRecords(const storage::ReadView& view, std::set<Key>* passed_over) {
     KeyRange page = range_;
-    if (!page_done_ && last_) page.max = last_->first + '\0';
+    if (!page_done_ && last_) page.max = RangeOfKey(last_->first).max;
     auto cursor = view.Retries(copy(), page);
     for (; cursor->Valid(); cursor->Next()) {
       if (cursor->session() != request_.retry().session() || cursor->statement() != request_.retry().statement()) {

@@ -29,9 +29,11 @@ void AppendHybridTime(uint64_t time, std::string* bytes) {
 }  // namespace
 
 absl::StatusOr<Term> Proposer::ServingTerm() const {
-  const replication::LeaderState leader = log_->Leader();
-  if (!leader.is_leader || !leader.ready_to_serve) return rpc::NotLeader(leader_endpoint_());
-  return leader.term;
+  if (const replication::ReplicatedLog* opened = log()) {
+    const replication::LeaderState leader = opened->Leader();
+    if (leader.is_leader && leader.ready_to_serve) return leader.term;
+  }
+  return rpc::NotLeader(leader_endpoint_ ? leader_endpoint_() : "");
 }
 
 void Proposer::Propose(Term term, v1::ShardEntry entry, std::function<void(ProposeResult)> done) {
@@ -41,7 +43,7 @@ void Proposer::Propose(Term term, v1::ShardEntry entry, std::function<void(Propo
   entry.AppendToString(&bytes);
   std::lock_guard lock(order_);
   AppendHybridTime(hybrid_->Next(), &bytes);
-  log_->Propose(term, std::move(bytes), std::move(done));
+  log()->Propose(term, std::move(bytes), std::move(done));
 }
 
 absl::StatusOr<EntryResult> Proposer::ProposeAndWait(v1::ShardEntry entry, std::chrono::nanoseconds timeout) {
@@ -74,7 +76,7 @@ absl::Status Proposer::StatusOf(const ProposeResult& result) const {
       return result.status;
     case ProposeOutcome::kNotInLog:
       if (result.status.code() == absl::StatusCode::kInvalidArgument) return result.status;
-      return rpc::NotLeader(leader_endpoint_());
+      return rpc::NotLeader(leader_endpoint_ ? leader_endpoint_() : "");
     case ProposeOutcome::kUnknown:
       return rpc::WithReason(Unavailable("the outcome is unknown: ", MessageOf(result.status)),
                              v1::ErrorDetail::OUTCOME_UNKNOWN);

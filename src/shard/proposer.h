@@ -1,6 +1,7 @@
 // How entries get into the shard's log: with a hybrid time that grows along it.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -20,18 +21,19 @@ namespace terrane::shard {
 // Thread-safe.
 class Proposer {
  public:
-  // Called once the log's address of this shard's present leader is asked for; may return "".
+  // Whom to name in NOT_LEADER; may be null, and may return "".
   using LeaderEndpoint = std::function<std::string()>;
 
   Proposer(HybridClock* hybrid, LeaderEndpoint leader_endpoint)
       : hybrid_(hybrid), leader_endpoint_(std::move(leader_endpoint)) {}
 
-  // The log is opened with the state machine, which the services need before: so it comes later, before any use.
-  void SetLog(replication::ReplicatedLog* log) { log_ = log; }
+  // The log is opened with the state machine, and perhaps after the services: until then nobody leads.
+  void SetLog(replication::ReplicatedLog* log) { log_.store(log); }
 
   // The term to propose in, if this replica may read, latch and propose now; else NOT_LEADER.
   absl::StatusOr<Term> ServingTerm() const;
-  replication::ReplicatedLog* log() const { return log_; }
+  // Null until SetLog; not null where ServingTerm() was OK.
+  replication::ReplicatedLog* log() const { return log_.load(std::memory_order_acquire); }
 
   // `done` as for ReplicatedLog::Propose: once, on the apply thread. `entry.hybrid_time` is set here.
   void Propose(Term term, terrane::v1::ShardEntry entry, std::function<void(replication::ProposeResult)> done);
@@ -46,7 +48,7 @@ class Proposer {
  private:
   HybridClock* const hybrid_;
   const LeaderEndpoint leader_endpoint_;
-  replication::ReplicatedLog* log_ = nullptr;
+  std::atomic<replication::ReplicatedLog*> log_{nullptr};
   std::mutex order_;  // from taking a time to the log's queue
 };
 

@@ -76,8 +76,7 @@ void ReadPath::Get(const CallState& call, const v1::ShardGetRequest* request, v1
                    DoneCallback done) {
   const std::string_view key = request->key().shard_key();
   if (absl::Status status = CheckKeys(*core_, request->route(), {&key, 1}, false); !status.ok()) return done(status);
-  KeyRange range{std::string(key), std::string(key) + '\0'};
-  Begin(call, &request->route(), std::move(range),
+  Begin(call, &request->route(), RangeOfKey(key),
         [this, request, response, done = std::move(done)](absl::StatusOr<View> view) {
           done(view.ok() ? ReadOne(*view, *request, response) : view.status());
         });

@@ -1,6 +1,7 @@
 #include "shard/request_gate.h"
 
 #include "common/status.h"
+#include "document/key_encoding.h"
 #include "shard/convert.h"
 
 namespace terrane::shard {
@@ -46,6 +47,10 @@ absl::Status CheckKeys(const Core& core, const v1::Route& route, std::span<const
     TERRANE_RETURN_IF_ERROR(Answer(core, ownership->CheckKey(RouteOf(route), key, write)));
   }
   return absl::OkStatus();
+}
+
+KeyRange RangeOfKey(std::string_view shard_key) {
+  return {std::string(shard_key), document::PrefixEnd(shard_key)};
 }
 
 std::string EncodeResume(std::string_view shard_key, std::string_view id) {

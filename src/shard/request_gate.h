@@ -28,6 +28,10 @@ absl::Status CheckRange(const Core& core, const terrane::v1::Route& route, const
 absl::Status CheckKeys(const Core& core, const terrane::v1::Route& route, std::span<const std::string_view> keys,
                        bool write);
 
+// The range that holds just this shard key. Keys are prefix-free, and what is stored under one begins with it: so it
+// ends with the prefix, not with the key.
+KeyRange RangeOfKey(std::string_view shard_key);
+
 // Where a scan goes on: behind this document. "" is the beginning.
 std::string EncodeResume(std::string_view shard_key, std::string_view id);
 struct ResumeKey {

@@ -1,0 +1,27 @@
+// The gRPC face of status and check: terrane.v1.ShardAdmin.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "common/executor.h"
+#include "shard/core.h"
+#include "shard/statistics.h"
+#include "terrane/v1/shard.pb.h"
+
+namespace grpc {
+class Service;
+}
+
+namespace terrane::shard {
+
+// Hashes what is on disk and compares it with the running digest of the same moment: one view holds both. Also counts
+// documents that lie under another key than their own. Blocks for a scan of the range; any replica.
+//   kNotFound: the copy has no records that make up the range
+absl::StatusOr<terrane::v1::AuditResponse> Audit(const Core& core, const CallState& call,
+                                                 const terrane::v1::AuditRequest& request);
+
+// Answered by every replica, on `slow`. The arguments outlive the service.
+std::unique_ptr<grpc::Service> MakeAdminService(const Core* core, StatisticsCollector* statistics, Executor* slow);
+
+}  // namespace terrane::shard

@@ -1,0 +1,102 @@
+#include "shard/retention.h"
+
+#include <algorithm>
+
+#include "common/logging.h"
+#include "shard/convert.h"
+
+namespace terrane::shard {
+namespace v1 = terrane::v1;
+
+namespace {
+
+constexpr std::chrono::seconds kEntryTimeout(10);
+constexpr int kRemovedPerEntry = 1000;
+
+}  // namespace
+
+void Retention::TrimOplog() {
+  const Position first = core_->store->FirstOplogPosition();
+  const Position applied = core_->store->AppliedPosition();
+  Position keep = OldestYoungerThan((core_->clock->Wall() - options_.oplog_age).count());
+  const uint64_t bytes = core_->store->Statistics().oplog_bytes;
+  if (bytes > options_.oplog_bytes && applied > first) {
+    const double excess = 1.0 - static_cast<double>(options_.oplog_bytes) / static_cast<double>(bytes);
+    const auto positions = static_cast<uint64_t>(static_cast<double>(applied.value() - first.value()) * excess);
+    keep = std::max(keep, Position(first.value() + positions));
+  }
+  core_->applier->AllowOplogTrim(keep);
+}
+
+// Hybrid time grows with the position, so a search by halves finds it.
+Position Retention::OldestYoungerThan(int64_t wall_ms) const {
+  const auto view = core_->store->View();
+  Position low = view->FirstOplogPosition();
+  Position high(view->AppliedPosition().value() + 1);
+  while (low < high) {
+    const Position middle(low.value() + (high.value() - low.value()) / 2);
+    const auto cursor = view->Oplog(middle);
+    v1::OplogEntry entry;
+    bool old = false;
+    if (cursor.ok() && (*cursor)->Valid()) {
+      const std::string_view bytes = (*cursor)->entry();
+      old = entry.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) &&
+            static_cast<int64_t>(entry.hybrid_time() >> 16) < wall_ms;
+    }
+    if (old) {
+      low = Position((*cursor)->position().value() + 1);
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+size_t Retention::ExpireRetries() {
+  if (!core_->proposer->ServingTerm().ok()) return 0;
+  const int64_t now_ms = core_->clock->Wall().count();
+  const auto ownership = core_->applier->View();
+  size_t removed = 0;
+  for (const OwnedChunk* chunk : ownership->All()) {
+    if (chunk->state == ChunkState::kOwned) removed += ExpireIn(*chunk, now_ms);
+  }
+  return removed;
+}
+
+size_t Retention::ExpireIn(const OwnedChunk& chunk, int64_t now_ms) {
+  std::string& resume = resume_[{chunk.copy, chunk.range.min}];
+  KeyRange range = chunk.range;
+  if (resume > range.min && range.Contains(resume)) range.min = resume;
+  const auto view = core_->store->View(chunk.copy);
+  if (!view.ok()) return 0;
+  v1::ShardEntry entry;
+  v1::ExpireRetries* expire = entry.mutable_expire_retries();
+  expire->set_copy_id(chunk.copy.value());
+  *expire->mutable_range() = ToProto(range);
+  expire->set_before_ms(now_ms);
+  auto cursor = (*view)->Retries(chunk.copy, range);
+  size_t visited = 0;
+  for (; cursor->Valid() && expire->removed_size() < kRemovedPerEntry; cursor->Next()) {
+    if (++visited > options_.retries_per_step) break;
+    v1::RetryRecord record;
+    const std::string_view bytes = cursor->record();
+    if (!record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || record.expires_ms() >= now_ms) continue;
+    v1::Change* change = expire->add_removed();
+    change->set_shard_key(std::string(cursor->shard_key()));
+    change->set_id(std::string(cursor->id()));
+    change->set_retry(std::string(bytes));
+    change->set_retry_removed(true);
+  }
+  // The next look begins with the shard key that this one has not finished.
+  resume = cursor->Valid() ? std::string(cursor->shard_key()) : std::string();
+  const auto removed = static_cast<size_t>(expire->removed_size());
+  if (removed == 0) return 0;
+  const auto result = core_->proposer->ProposeAndWait(std::move(entry), kEntryTimeout);
+  if (!result.ok()) {
+    LogWarn("shard", "expired retry records were not removed", {{"copy", chunk.copy}, {"status", result.status()}});
+    return 0;
+  }
+  return removed;
+}
+
+}  // namespace terrane::shard

@@ -1,0 +1,356 @@
+// One write and one read through a real shard, and everything that a write may be.
+#include "rpc/status.h"
+#include "shard_fixture.h"
+
+namespace terrane::shard {
+namespace {
+
+namespace v1 = terrane::v1;
+
+class WriteTest : public ShardFixture {
+ protected:
+  void SetUp() override {
+    ShardFixture::SetUp();
+    CreateWholeChunk();
+  }
+  void TearDown() override {
+    ExpectSoundCopy();
+    ShardFixture::TearDown();
+  }
+  static void SetRetry(auto* request, int64_t statement) {
+    request->mutable_retry()->set_session("0123456789abcdef");
+    request->mutable_retry()->set_statement(statement);
+  }
+  uint64_t OplogEntries() {
+    uint64_t count = 0;
+    auto view = host_->store().View();
+    for (auto cursor = *view->Oplog(view->FirstOplogPosition()); cursor->Valid(); cursor->Next()) ++count;
+    return count;
+  }
+};
+
+TEST_F(WriteTest, OneWriteAndOneRead) {
+  ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a", "n": 5})").ok());
+  EXPECT_EQ(Get("a", 1), R"({"_id":1,"k":"a","n":5})");
+  EXPECT_EQ(Get("a", 2), "");
+}
+
+TEST_F(WriteTest, AcknowledgedWritesAreThereAfterARestart) {
+  ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a"})").ok());
+  Restart();
+  EXPECT_EQ(Get("a", 1), R"({"_id":1,"k":"a"})");
+}
+
+TEST_F(WriteTest, InsertRefusesAKeyThatIsTaken) {
+  ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a"})").ok());
+  EXPECT_TRUE(absl::IsAlreadyExists(Insert(R"({"_id": 1, "k": "a", "n": 2})")));
+  // The same _id under another shard key is another document.
+  EXPECT_TRUE(Insert(R"({"_id": 1, "k": "b"})").ok());
+  // And each document of a bulk has its own outcome.
+  v1::ShardInsertResponse response;
+  ASSERT_TRUE(
+      Insert(InsertOf({R"({"_id":2,"k":"a"})", R"({"_id":1,"k":"a"})", R"({"_id":2,"k":"a"})"}, RouteTo()), &response)
+          .ok());
+  ASSERT_EQ(response.outcomes_size(), 3);
+  EXPECT_EQ(response.outcomes(0).code(), 0);
+  EXPECT_EQ(response.outcomes(1).detail().reason(), v1::ErrorDetail::DUPLICATE_KEY);
+  EXPECT_EQ(response.outcomes(2).detail().reason(), v1::ErrorDetail::DUPLICATE_KEY);
+}
+
+TEST_F(WriteTest, UpdateReplaceDelete) {
+  ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a", "n": 5})").ok());
+  auto updated = Modify(ModifyOf("a", 1, R"({"$inc": {"n": 2}})"));
+  ASSERT_TRUE(updated.ok()) << updated.status();
+  EXPECT_EQ(updated->matched(), 1);
+  EXPECT_EQ(updated->modified(), 1);
+  EXPECT_EQ(Get("a", 1), R"({"_id":1,"k":"a","n":7})");
+
+  auto replacement = ModifyOf("a", 1, R"({"_id": 1, "k": "a", "new": true})");
+  replacement.set_kind(v1::ShardModifyRequest::REPLACE);
+  ASSERT_TRUE(Modify(replacement).ok());
+  EXPECT_EQ(Get("a", 1), R"({"_id":1,"k":"a","new":true})");
+
+  auto deleted = Modify(ModifyOf("a", 1, ""));
+  ASSERT_TRUE(deleted.ok());
+  EXPECT_EQ(deleted->deleted(), 1);
+  EXPECT_EQ(Get("a", 1), "");
+}
+
+TEST_F(WriteTest, FilterMustMatchAsWell) {
+  ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a", "n": 5})").ok());
+  auto request = ModifyOf("a", 1, R"({"$set": {"n": 6}})");
+  request.set_filter(Json(R"({"n": {"$gt": 5}})"));
+  EXPECT_EQ(Modify(request)->matched(), 0);
+  request.set_filter(Json(R"({"n": 5})"));
+  EXPECT_EQ(Modify(request)->matched(), 1);
+}
+
+TEST_F(WriteTest, WhatMatchedNothingLeavesNoEntry) {
+  ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a"})").ok());
+  const uint64_t before = OplogEntries();
+  auto request = ModifyOf("a", 2, R"({"$set": {"n": 6}})");
+  SetRetry(&request, 1);
+  EXPECT_EQ(Modify(request)->matched(), 0);
+  EXPECT_EQ(OplogEntries(), before);
+}
+
+TEST_F(WriteTest, ShardKeyValueDoesNotChange) {
+  ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a"})").ok());
+  auto changed = Modify(ModifyOf("a", 1, R"({"$set": {"k": "b"}})"));
+  EXPECT_EQ(rpc::ReasonOf(changed.status()), v1::ErrorDetail::SHARD_KEY_CHANGED);
+  auto removed = Modify(ModifyOf("a", 1, R"({"$unset": {"k": 1}})"));
+  EXPECT_EQ(rpc::ReasonOf(removed.status()), v1::ErrorDetail::SHARD_KEY_CHANGED);
+  EXPECT_TRUE(Modify(ModifyOf("a", 1, R"({"$set": {"k": "a", "n": 1}})")).ok());
+}
+
+TEST_F(WriteTest, BadFiltersAndUpdatesAreNamed) {
+  auto request = ModifyOf("a", 1, R"({"$frobnicate": {"n": 6}})");
+  EXPECT_EQ(rpc::ReasonOf(Modify(request).status()), v1::ErrorDetail::BAD_UPDATE);
+  request.set_update(Json(R"({"n": 6})"));
+  EXPECT_EQ(rpc::ReasonOf(Modify(request).status()), v1::ErrorDetail::BAD_UPDATE);
+  request.set_update(Json(R"({"$set": {"n": 6}})"));
+  request.set_filter(Json(R"({"n": {"$where": 1}})"));
+  EXPECT_EQ(rpc::ReasonOf(Modify(request).status()), v1::ErrorDetail::BAD_FILTER);
+}
+
+TEST_F(WriteTest, UpsertInsertsWhereNothingMatches) {
+  auto request = ModifyOf("a", 1, R"({"$set": {"n": 6}, "$setOnInsert": {"m": 1}})");
+  request.set_filter(Json(R"({"_id": 1, "k": "a"})"));
+  request.set_upsert(true);
+  auto first = Modify(request);
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ(first->matched(), 0);
+  EXPECT_EQ(ToJson(first->upserted_id()), R"({"_id":1})");
+  EXPECT_EQ(Get("a", 1), R"({"_id":1,"k":"a","m":1,"n":6})");
+  auto second = Modify(request);
+  EXPECT_EQ(second->matched(), 1);
+  EXPECT_EQ(second->upserted_id(), "");
+}
+
+TEST_F(WriteTest, UpsertWithoutAnIdGetsOne) {
+  auto request = ModifyOf("a", 1, R"({"$set": {"n": 6}})");
+  request.mutable_key()->clear_id();
+  request.set_filter(Json(R"({"k": "a"})"));
+  request.set_upsert(true);
+  auto first = Modify(request);
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_NE(first->upserted_id(), "");
+  EXPECT_EQ(Modify(request)->matched(), 1);
+}
+
+TEST_F(WriteTest, T20_RetryIsAnsweredFromTheRecordOfTheFirstTime) {
+  ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a", "n": 5})").ok());
+  auto request = ModifyOf("a", 1, R"({"$inc": {"n": 1}})");
+  SetRetry(&request, 1);
+  EXPECT_FALSE(Modify(request)->repeated());
+  auto again = Modify(request);
+  EXPECT_TRUE(again->repeated());
+  EXPECT_EQ(again->modified(), 1);
+  EXPECT_EQ(Get("a", 1), R"({"_id":1,"k":"a","n":6})");
+  Restart();
+  EXPECT_TRUE(Modify(request)->repeated());
+  SetRetry(&request, 2);
+  EXPECT_FALSE(Modify(request)->repeated());
+}
+
+TEST_F(WriteTest, T20_RetriedInsertAndDelete) {
+  auto insert = InsertOf({R"({"_id":1,"k":"a"})", R"({"_id":2,"k":"a"})"}, RouteTo());
+  SetRetry(&insert, 1);
+  insert.add_statements(1);
+  insert.add_statements(2);
+  v1::ShardInsertResponse response;
+  ASSERT_TRUE(Insert(insert, &response).ok());
+  response.Clear();
+  ASSERT_TRUE(Insert(insert, &response).ok());
+  EXPECT_TRUE(response.outcomes(0).repeated() && response.outcomes(1).repeated());
+  EXPECT_EQ(response.outcomes(0).code(), 0);
+
+  auto remove = ModifyOf("a", 1, "");
+  SetRetry(&remove, 3);
+  ASSERT_EQ(Modify(remove)->deleted(), 1);
+  ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a"})").ok());
+  EXPECT_TRUE(Modify(remove)->repeated());
+  EXPECT_NE(Get("a", 1), "");
+}
+
+TEST_F(WriteTest, T67_RetryWithoutAFullKeyFindsTheDocumentOfTheFirstTime) {
+  ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a", "free": true})").ok());
+  ASSERT_TRUE(Insert(R"({"_id": 2, "k": "a", "free": true})").ok());
+  auto request = ModifyOf("a", 1, R"({"$set": {"free": false}})");
+  request.mutable_key()->clear_id();
+  request.set_filter(Json(R"({"free": true})"));
+  SetRetry(&request, 1);
+  EXPECT_EQ(Modify(request)->modified(), 1);
+  EXPECT_TRUE(Modify(request)->repeated());
+  EXPECT_EQ(Get("a", 2), R"({"_id":2,"k":"a","free":true})");
+}
+
+TEST_F(WriteTest, UnchangedDocumentWithARetryIdIsNotChangedLater) {
+  ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a", "n": 1})").ok());
+  auto request = ModifyOf("a", 1, R"({"$set": {"n": 1}})");
+  SetRetry(&request, 1);
+  EXPECT_EQ(Modify(request)->modified(), 0);
+  ASSERT_TRUE(Modify(ModifyOf("a", 1, R"({"$set": {"n": 2}})")).ok());
+  EXPECT_TRUE(Modify(request)->repeated());
+  EXPECT_EQ(Get("a", 1), R"({"_id":1,"k":"a","n":2})");
+}
+
+TEST_F(WriteTest, ConcurrentIncrementsAllCount) {
+  ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a", "n": 0})").ok());
+  constexpr int kThreads = 8;
+  constexpr int kEach = 25;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < kEach; ++i) EXPECT_TRUE(Modify(ModifyOf("a", 1, R"({"$inc": {"n": 1}})")).ok());
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(Get("a", 1), R"({"_id":1,"k":"a","n":200})");
+}
+
+TEST_F(WriteTest, T16_OplogHoldsAfterImagesWithTheShardKey) {
+  ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a", "n": 5})").ok());
+  ASSERT_TRUE(Modify(ModifyOf("a", 1, R"({"$inc": {"n": 2}})")).ok());
+  ASSERT_TRUE(Modify(ModifyOf("a", 1, "")).ok());
+  std::vector<v1::OplogEntry> entries;
+  auto view = host_->store().View();
+  for (auto cursor = *view->Oplog(view->FirstOplogPosition()); cursor->Valid(); cursor->Next()) {
+    ASSERT_TRUE(entries.emplace_back().ParseFromString(std::string(cursor->entry())));
+  }
+  ASSERT_EQ(entries.size(), 3u);
+  EXPECT_EQ(ToJson(entries[1].changes(0).document()), R"({"_id":1,"k":"a","n":7})");
+  EXPECT_TRUE(entries[2].changes(0).deleted());
+  EXPECT_EQ(entries[2].changes(0).shard_key(), KeyOf("a"));  // trap T15
+  EXPECT_LT(entries[0].hybrid_time(), entries[1].hybrid_time());
+  EXPECT_LT(entries[1].hybrid_time(), entries[2].hybrid_time());
+}
+
+TEST_F(WriteTest, ModifyManyGoesOnInPages) {
+  v1::ShardInsertRequest insert = InsertOf({}, RouteTo());
+  for (int i = 0; i < 1500; ++i) {
+    AddDocument(StrCat(R"({"_id":)", i, R"(,"k":"k)", i, R"(","n":0})"), &insert);
+  }
+  v1::ShardInsertResponse inserted;
+  ASSERT_TRUE(Insert(insert, &inserted).ok());
+  v1::ShardModifyManyRequest request;
+  *request.mutable_route() = RouteTo();
+  request.set_update(Json(R"({"$inc": {"n": 1}})"));
+  SetRetry(&request, 1);
+  int64_t modified = 0;
+  int calls = 0;
+  for (v1::ShardModifyManyResponse response; !response.done(); request.set_resume(response.resume())) {
+    response.Clear();
+    ASSERT_TRUE(Write(&WritePath::ModifyMany, request, &response).ok());
+    modified += response.modified();
+    // The page again, as if its answer had been lost: nothing happens twice, and the counts are the same.
+    v1::ShardModifyManyResponse again;
+    ASSERT_TRUE(Write(&WritePath::ModifyMany, request, &again).ok());
+    EXPECT_EQ(again.modified(), response.modified());
+    ASSERT_LT(++calls, 20);
+  }
+  EXPECT_EQ(modified, 1500);
+  EXPECT_GT(calls, 1);
+  EXPECT_EQ(Get("k7", 7), R"({"_id":7,"k":"k7","n":1})");
+
+  v1::ShardModifyManyRequest remove;
+  *remove.mutable_route() = RouteTo();
+  remove.set_kind(v1::ShardModifyRequest::DELETE);
+  remove.set_filter(Json(R"({"_id": {"$gte": 10}})"));
+  remove.set_limit(3);
+  v1::ShardModifyManyResponse removed;
+  ASSERT_TRUE(Write(&WritePath::ModifyMany, remove, &removed).ok());
+  EXPECT_EQ(removed.deleted(), 3);
+  EXPECT_TRUE(removed.done());
+}
+
+TEST_F(WriteTest, T67_LimitedModifyManyRetriedChangesNoOther) {
+  for (int i = 1; i <= 3; ++i) {
+    ASSERT_TRUE(Insert(StrCat(R"({"_id":)", i, R"(,"k":"k)", i, R"(","free":true})")).ok());
+  }
+  v1::ShardModifyManyRequest request;
+  *request.mutable_route() = RouteTo();
+  request.set_filter(Json(R"({"free": true})"));
+  request.set_update(Json(R"({"$set": {"free": false}})"));
+  request.set_limit(1);
+  SetRetry(&request, 1);
+  for (int i = 0; i < 2; ++i) {
+    v1::ShardModifyManyResponse response;
+    ASSERT_TRUE(Write(&WritePath::ModifyMany, request, &response).ok());
+    EXPECT_EQ(response.modified(), 1);
+    EXPECT_TRUE(response.done());
+  }
+  EXPECT_EQ(Get("k2", 2), R"({"_id":2,"k":"k2","free":true})");
+}
+
+TEST_F(WriteTest, DeadlineAndCancellationAreHonouredBeforeWork) {
+  CallState late{.deadline = Clock::System()->Now() - std::chrono::seconds(1), .cancelled = {}};
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Modify(ModifyOf("a", 1, R"({"$set":{"n":1}})"), late).status()));
+  CallState cancelled{.deadline = {}, .cancelled = [] { return true; }};
+  EXPECT_TRUE(absl::IsCancelled(Modify(ModifyOf("a", 1, R"({"$set":{"n":1}})"), cancelled).status()));
+}
+
+TEST_F(WriteTest, RequestMustLieInItsRoute) {
+  v1::Route route = RouteTo();
+  *route.mutable_range() = ToProto(KeyRange{KeyOf("b"), std::nullopt});
+  EXPECT_TRUE(absl::IsInvalidArgument(Insert(R"({"_id": 1, "k": "a"})", route)));
+}
+
+TEST_F(WriteTest, LargestDocumentFits) {
+  const std::string big(16 * 1024 * 1024 - 100, 'x');  // trap T18
+  document::Builder builder;
+  v1::ShardInsertRequest request;
+  *request.mutable_route() = RouteTo();
+  for (int id = 1; id <= 3; ++id) {
+    const std::string bson = document::Builder().Append("_id", id).Append("k", "a").Append("b", big).Finish();
+    v1::Change* change = request.add_documents();
+    change->set_shard_key(KeyOf("a"));
+    change->set_id(IdOf(id));
+    change->set_document(bson);
+  }
+  v1::ShardInsertResponse response;
+  ASSERT_TRUE(Insert(request, &response).ok());
+  v1::ShardScanRequest scan;
+  *scan.mutable_route() = RouteTo();
+  scan.set_page_bytes(1000);
+  v1::ShardScanResponse page;
+  ASSERT_TRUE(Read(&ReadPath::Scan, scan, &page).ok());
+  EXPECT_EQ(page.documents_size(), 1);
+  EXPECT_FALSE(page.done());
+}
+
+TEST_F(WriteTest, ScanPagesInKeyOrder) {
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(
+        Insert(StrCat(R"({"_id":)", i, R"(,"k":")", std::string(1, static_cast<char>('a' + 19 - i)), R"("})")).ok());
+  }
+  v1::ShardScanRequest scan;
+  *scan.mutable_route() = RouteTo();
+  scan.set_limit(3);
+  scan.set_filter(Json(R"({"_id": {"$ne": 3}})"));
+  std::string keys;
+  for (v1::ShardScanResponse page; !page.done(); scan.set_resume(page.resume())) {
+    page.Clear();
+    ASSERT_TRUE(Read(&ReadPath::Scan, scan, &page).ok());
+    EXPECT_EQ(page.documents_size(), page.keys_size());
+    for (const std::string& document : page.documents()) {
+      keys += document::FindDirect(document, "k")->AsString();
+    }
+  }
+  EXPECT_EQ(keys, "abcdefghijklmnoprst");
+  v1::ShardCountRequest count;
+  *count.mutable_route() = RouteTo();
+  v1::ShardCountResponse counted;
+  ASSERT_TRUE(Read(&ReadPath::Count, count, &counted).ok());
+  EXPECT_EQ(counted.count(), 20);
+  counted.Clear();
+  count.set_filter(Json(R"({"_id": {"$lt": 5}})"));
+  ASSERT_TRUE(Read(&ReadPath::Count, count, &counted).ok());
+  EXPECT_EQ(counted.count(), 5);
+  scan.set_resume("\x01");
+  v1::ShardScanResponse page;
+  EXPECT_TRUE(absl::IsInvalidArgument(Read(&ReadPath::Scan, scan, &page)));
+}
+
+}  // namespace
+}  // namespace terrane::shard
