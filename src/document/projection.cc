@@ -120,7 +120,7 @@ absl::StatusOr<Projection> Projection::Parse(std::string_view bson) {
   }
   Projection projection;
   if (!inclusive && !keep_id) return projection;
-  projection.inclusive_ = inclusive.value_or(keep_id.value_or(false));
+  projection.inclusive_ = inclusive ? *inclusive : *keep_id;
   // The tree names what is kept (inclusive) or left out; `_id` is kept unless it says otherwise.
   if (keep_id.value_or(true) == projection.inclusive_) {
     if (root->Child("_id") != nullptr) return InvalidArgument("projection paths '_id' and inside of it collide");

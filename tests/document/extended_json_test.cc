@@ -365,7 +365,7 @@ TEST(ExtendedJsonTest, DamagedTextNeverDoesHarm) {
   const std::string pieces[] = {"{",  "}",     "[",    "]",     "\"",   ",", ":",  "1",    "-",
                                 "e5", "\\u00", "$oid", "$date", "null", " ", "\n", "\xC3", std::string(1, '\0')};
   size_t accepted = 0;
-  for (int i = 0; i < 60'000; ++i) {
+  for (int i = 0; i < 20'000; ++i) {
     std::string json = kForms[random() % std::size(kForms)].canonical;
     for (size_t n = 1 + random() % 2; n > 0; --n) {
       size_t at = random() % (json.size() + 1);
@@ -392,7 +392,7 @@ TEST(ExtendedJsonTest, DamagedTextNeverDoesHarm) {
     ASSERT_TRUE(ValidateDocument(*doc).ok()) << json;
     ASSERT_EQ(*DocumentFromJson(ToCanonicalJson(*doc)), *doc) << json;
   }
-  EXPECT_GT(accepted, 1000u);
+  EXPECT_GT(accepted, 300u);
 }
 
 }  // namespace

@@ -216,7 +216,7 @@ TEST(ValidateTest, DamagedDocumentsAreRefusedWhereLibbsonRefusesThem) {
       "l": {"$dbPointer": {"$ref": "x", "$id": {"$oid": "0123456789abcdef01234567"}}}, "o": {"$code": "x", "$scope": {"y": 1}},
       "r": {"$numberDecimal": "1.5"}, "s": {"$minKey": 1}})");
   int accepted = 0;
-  for (int i = 0; i < 100'000; ++i) {
+  for (int i = 0; i < 30'000; ++i) {
     std::string doc = whole;
     for (size_t n = 1 + random() % 2; n > 0; --n) doc[4 + random() % (doc.size() - 4)] = static_cast<char>(random());
     bool ok = ValidateDocument(doc).ok();
@@ -231,7 +231,7 @@ TEST(ValidateTest, DamagedDocumentsAreRefusedWhereLibbsonRefusesThem) {
     // What was accepted can be written and read.
     ToRelaxedJson(doc);
   }
-  EXPECT_GT(accepted, 1000);
+  EXPECT_GT(accepted, 300);
 }
 
 }  // namespace
