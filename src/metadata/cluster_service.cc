@@ -115,13 +115,16 @@ class ClusterRpc final : public v1::Cluster::CallbackService {
   }
 
   grpc::ServerUnaryReactor* SetSetting(grpc::CallbackServerContext* context, const v1::SetSettingRequest* request,
-                                       v1::SetSettingResponse*) override {
-    return rpc::RunBlocking(context, executor_, [=, this](const rpc::Call& call) {
+                                       v1::SetSettingResponse* response) override {
+    return rpc::RunBlocking(context, executor_, [=, this](const rpc::Call& call) -> absl::Status {
       v1::MetadataCommand command;
       command.set_request_id(NewUniqueBytes());
       command.mutable_set_setting()->set_name(request->name());
       command.mutable_set_setting()->set_value(request->value());
-      return node_.Commit(std::move(command), call.DeadlineOr(kDefaultDeadline)).status();
+      TERRANE_ASSIGN_OR_RETURN(v1::CommandResult result,
+                               node_.Commit(std::move(command), call.DeadlineOr(kDefaultDeadline)));
+      response->set_revision(result.revision());
+      return absl::OkStatus();
     });
   }
   grpc::ServerUnaryReactor* ListSettings(grpc::CallbackServerContext* context, const v1::ListSettingsRequest*,

@@ -10,6 +10,7 @@
 #include "metadata/node.h"
 #include "migration/coordinator.h"
 #include "migration/rpc_shard_gateway.h"
+#include "replication/grpc_transport.h"
 #include "rpc/server.h"
 
 namespace terrane::metadata {
@@ -82,6 +83,10 @@ class Server final : public MetadataServer {
                     options_.replica};
     log.members = members;
     log.timeouts = options_.timeouts;
+    if (members.size() > 1) {
+      transport_ = replication::MakeGrpcTransport({.identity = log.identity, .members = members, .tls = options_.tls});
+      log.transport = transport_.get();
+    }
     TERRANE_ASSIGN_OR_RETURN(log_, replication::ReplicatedLog::Open(std::move(log), machine_.get()));
     node_->SetLog(log_.get());
     return absl::OkStatus();
@@ -90,6 +95,7 @@ class Server final : public MetadataServer {
   absl::Status Listen() {
     std::vector<grpc::Service*> services = cluster_service_->services();
     services.push_back(metadata_service_->service());
+    if (transport_) services.push_back(transport_->service());
     TERRANE_ASSIGN_OR_RETURN(
         server_,
         rpc::Server::Start({.address = options_.listen, .tls = options_.tls, .insecure = options_.insecure}, services));
@@ -108,6 +114,7 @@ class Server final : public MetadataServer {
   std::unique_ptr<MetadataService> metadata_service_;
   std::unique_ptr<ClusterService> cluster_service_;
   std::unique_ptr<LeaderTasks> tasks_;
+  std::unique_ptr<replication::GrpcTransport> transport_;
   std::unique_ptr<replication::ReplicatedLog> log_;
   std::unique_ptr<rpc::Server> server_;
 };
