@@ -48,7 +48,8 @@ std::string_view Explain(raft::Refusal refusal) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ReplicatedLog>> ReplicatedLog::Open(Options options, StateMachine* machine) {
+absl::StatusOr<std::unique_ptr<ReplicatedLog>> ReplicatedLog::Open(Options options, StateMachine* machine,
+                                                                   std::function<void(ReplicatedLog*)> opened) {
   if (options.file_system == nullptr) options.file_system = FileSystem::System();
   bool member = false;
   for (const Member& m : options.members) member = member || m.replica == options.identity.replica;
@@ -62,6 +63,7 @@ absl::StatusOr<std::unique_ptr<ReplicatedLog>> ReplicatedLog::Open(Options optio
   absl::StatusOr<Recovery> recovery = Recover(options, machine);
   if (!recovery.ok()) return recovery.status();
   auto replica = std::make_unique<Replica>(std::move(options), machine, *std::move(recovery));
+  if (opened) opened(replica.get());
   replica->Start();
   return replica;
 }

@@ -116,8 +116,10 @@ class ReplicatedLog {
   //                        the state machine is ahead of or behind the log: the message names the file and both sides
   //   kDataLoss            damage that no power cut explains; the message names file and offset
   //   other                I/O
-  // `machine` outlives the log.
-  static absl::StatusOr<std::unique_ptr<ReplicatedLog>> Open(Options options, StateMachine* machine);
+  // `machine` outlives the log. Its methods may be called, OnLeaderStart among them, before Open returns; `opened`, if
+  // given, is called with the log before any of that, so that they can use it.
+  static absl::StatusOr<std::unique_ptr<ReplicatedLog>> Open(Options options, StateMachine* machine,
+                                                             std::function<void(ReplicatedLog*)> opened = nullptr);
 
   // Stops as by Stop().
   virtual ~ReplicatedLog() = default;
