@@ -93,6 +93,7 @@ void Core::SendOneAppend(Progress* peer, bool with_entries, MonotonicTime now) {
   peer->commit_sent = std::max(peer->commit_sent, std::min(commit_, end));
   if (peer->state == ProgressState::kProbe) {
     peer->probe_sent = true;
+    peer->nudge_at = now + options_.heartbeat_interval;
   } else if (!message.entries.empty()) {
     if (peer->inflight.empty()) peer->nudge_at = now + options_.heartbeat_interval;
     size_t bytes = 0;
