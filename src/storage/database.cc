@@ -7,11 +7,11 @@
 #include <rocksdb/slice_transform.h>
 #include <rocksdb/sst_partitioner.h>
 #include <rocksdb/table.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <cstdlib>
 
+#include "common/logging.h"
 #include "common/status.h"
 #include "storage/fault_env.h"
 
@@ -119,12 +119,12 @@ absl::Status FromRocks(const rocksdb::Status& status, std::string_view context) 
 
 void FatalHandler::Report(const absl::Status& status) {
   if (reported_.exchange(true)) return;
-  spdlog::critical("storage: {}", MessageOf(status));
+  LogError("storage", "a write or a background job failed", {{"status", status}});
   if (on_fatal_) {
     on_fatal_(status);
     return;
   }
-  spdlog::shutdown();
+  FlushLogs();
   _exit(kFatalExitCode);
 }
 
@@ -278,7 +278,8 @@ absl::Status Database::DropFiles(Family family, std::string_view begin, std::str
 void Require(bool promise, std::string_view what) {
   if (promise) [[likely]]
     return;
-  spdlog::critical("storage: broken promise: {}", what);
+  LogError("storage", "broken promise of our own code", {{"what", what}});
+  FlushLogs();
   std::abort();
 }
 

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <rocksdb/env.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>

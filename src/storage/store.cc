@@ -3,7 +3,6 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/env.h>
 #include <rocksdb/utilities/checkpoint.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <condition_variable>
