@@ -91,8 +91,8 @@ class ModifyManyOperation : public WriteOperation {
     }
     auto cursor = ground.view->Documents(copy(), range_, /*for_scan=*/true);
     if (!request_.resume().empty()) {
-      TERRANE_ASSIGN_OR_RETURN(const ResumeKey from, DecodeResume(request_.resume()));
-      from_ = {from.shard_key, from.id};
+      TERRANE_ASSIGN_OR_RETURN(const routing::ResumeKey from, DecodeResume(request_.resume()));
+      from_ = Key(from.shard_key, from.id);
       cursor->SeekAfter(from.shard_key, from.id);
     }
     size_t bytes = 0;

@@ -46,15 +46,24 @@ void Proposer::Propose(Term term, v1::ShardEntry entry, std::function<void(Propo
   log()->Propose(term, std::move(bytes), std::move(done));
 }
 
+void Proposer::Propose(v1::ShardEntry entry, std::function<void(absl::StatusOr<EntryResult>)> done) {
+  const auto term = ServingTerm();
+  if (!term.ok()) return done(term.status());
+  Propose(*term, std::move(entry), [this, done = std::move(done)](ProposeResult result) {
+    if (const auto* value = std::any_cast<EntryResult>(&result.value)) return done(*value);
+    if (absl::Status status = StatusOf(result); !status.ok()) return done(status);
+    done(EntryResult{.outcome = Outcome::kApplied, .position = result.position, .digest = {}, .why = {}});
+  });
+}
+
 absl::StatusOr<EntryResult> Proposer::ProposeAndWait(v1::ShardEntry entry, std::chrono::nanoseconds timeout) {
   struct Waiter {
     std::mutex mutex;
     std::condition_variable wake;
-    std::optional<ProposeResult> result;
+    std::optional<absl::StatusOr<EntryResult>> result;
   };
-  TERRANE_ASSIGN_OR_RETURN(const Term term, ServingTerm());
   auto waiter = std::make_shared<Waiter>();
-  Propose(term, std::move(entry), [waiter](ProposeResult result) {
+  Propose(std::move(entry), [waiter](absl::StatusOr<EntryResult> result) {
     std::lock_guard lock(waiter->mutex);
     waiter->result = std::move(result);
     waiter->wake.notify_all();
@@ -63,11 +72,7 @@ absl::StatusOr<EntryResult> Proposer::ProposeAndWait(v1::ShardEntry entry, std::
   if (!waiter->wake.wait_for(lock, timeout, [&] { return waiter->result.has_value(); })) {
     return absl::DeadlineExceededError("the entry was not applied in time; it may be later");
   }
-  const ProposeResult& result = *waiter->result;
-  if (result.outcome != ProposeOutcome::kApplied) return StatusOf(result);
-  if (const auto* value = std::any_cast<EntryResult>(&result.value)) return *value;
-  if (!result.status.ok()) return result.status;
-  return EntryResult{.outcome = Outcome::kApplied, .position = result.position};
+  return *waiter->result;
 }
 
 absl::Status Proposer::StatusOf(const ProposeResult& result) const {

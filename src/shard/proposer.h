@@ -38,8 +38,12 @@ class Proposer {
   // `done` as for ReplicatedLog::Propose: once, on the apply thread. `entry.hybrid_time` is set here.
   void Propose(Term term, terrane::v1::ShardEntry entry, std::function<void(replication::ProposeResult)> done);
 
-  // An ownership entry, in the present term, and what came of it; blocks until it is applied or the time is over
-  // (kDeadlineExceeded: it may still be applied). Errors of the log as StatusOf() gives them. Not on the apply thread.
+  // An ownership entry, in the present term; `done` once, on the apply thread or right here, with what came of it (also
+  // a refusal) or the error of the log as StatusOf() gives it. Does not block.
+  void Propose(terrane::v1::ShardEntry entry, std::function<void(absl::StatusOr<EntryResult>)> done);
+
+  // The same; blocks until it is applied or the time is over
+  // (kDeadlineExceeded: it may still be applied). Not on the apply thread.
   absl::StatusOr<EntryResult> ProposeAndWait(terrane::v1::ShardEntry entry, std::chrono::nanoseconds timeout);
 
   // The error of a proposal for its caller: kNotInLog is NOT_LEADER, kUnknown is OUTCOME_UNKNOWN.

@@ -39,7 +39,7 @@ absl::StatusOr<std::unique_ptr<storage::DocumentCursor>> OpenCursor(const storag
                                                                     const KeyRange& range, std::string_view resume) {
   auto cursor = view.Documents(copy, range, /*for_scan=*/true);
   if (!resume.empty()) {
-    TERRANE_ASSIGN_OR_RETURN(const ResumeKey from, DecodeResume(resume));
+    TERRANE_ASSIGN_OR_RETURN(const routing::ResumeKey from, DecodeResume(resume));
     cursor->SeekAfter(from.shard_key, from.id);
   }
   return cursor;

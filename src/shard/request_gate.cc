@@ -25,8 +25,8 @@ absl::StatusOr<KeyRange> RequestedRange(const v1::Route& route, const v1::KeyRan
   const KeyRange whole = FromProto(route.range());
   KeyRange result = range != nullptr ? FromProto(*range) : whole;
   if (!resume.empty()) {
-    TERRANE_ASSIGN_OR_RETURN(ResumeKey from, DecodeResume(resume));
-    if (from.shard_key > result.min) result.min = std::move(from.shard_key);
+    TERRANE_ASSIGN_OR_RETURN(const routing::ResumeKey from, DecodeResume(resume));
+    if (from.shard_key > result.min) result.min = from.shard_key;
   }
   if (result.Empty() || !whole.Contains(result)) {
     return InvalidArgument("the range ", result.ToString(), " does not lie in that of the route, ", whole.ToString());
@@ -53,21 +53,10 @@ KeyRange RangeOfKey(std::string_view shard_key) {
   return {std::string(shard_key), document::PrefixEnd(shard_key)};
 }
 
-std::string EncodeResume(std::string_view shard_key, std::string_view id) {
-  std::string result;
-  result.reserve(4 + shard_key.size() + id.size());
-  for (int shift = 24; shift >= 0; shift -= 8) result.push_back(static_cast<char>(shard_key.size() >> shift));
-  result.append(shard_key);
-  result.append(id);
-  return result;
-}
-
-absl::StatusOr<ResumeKey> DecodeResume(std::string_view resume) {
-  if (resume.size() < 4) return InvalidArgument("the resume key is damaged");
-  size_t size = 0;
-  for (int i = 0; i < 4; ++i) size = size << 8 | static_cast<unsigned char>(resume[i]);
-  if (size > resume.size() - 4) return InvalidArgument("the resume key is damaged");
-  return ResumeKey{std::string(resume.substr(4, size)), std::string(resume.substr(4 + size))};
+absl::StatusOr<routing::ResumeKey> DecodeResume(std::string_view resume) {
+  const auto key = routing::DecodeResume(resume);
+  if (!key) return InvalidArgument("the resume key is damaged");
+  return *key;
 }
 
 }  // namespace terrane::shard

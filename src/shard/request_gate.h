@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/key_range.h"
+#include "routing/resume_key.h"
 #include "shard/core.h"
 #include "shard/ownership.h"
 #include "terrane/v1/common.pb.h"
@@ -32,13 +33,8 @@ absl::Status CheckKeys(const Core& core, const terrane::v1::Route& route, std::s
 // ends with the prefix, not with the key.
 KeyRange RangeOfKey(std::string_view shard_key);
 
-// Where a scan goes on: behind this document. "" is the beginning.
-std::string EncodeResume(std::string_view shard_key, std::string_view id);
-struct ResumeKey {
-  std::string shard_key;
-  std::string id;
-};
-// kInvalidArgument.
-absl::StatusOr<ResumeKey> DecodeResume(std::string_view resume);
+using routing::EncodeResume;
+// kInvalidArgument instead of nullopt. Views into `resume`.
+absl::StatusOr<routing::ResumeKey> DecodeResume(std::string_view resume);
 
 }  // namespace terrane::shard

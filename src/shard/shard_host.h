@@ -27,6 +27,7 @@ class ShardHost {
     int workers = 4;
     std::chrono::milliseconds retry_lifetime{std::chrono::minutes(30)};
     std::function<std::string()> leader_endpoint;  // for NOT_LEADER; may be null
+    std::function<void(Term)> on_leader_stop;      // on the apply thread; may be null
   };
 
   // Opens the store and loads the state. Errors as storage::Store::Open.

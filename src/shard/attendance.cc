@@ -1,0 +1,66 @@
+#include "shard/attendance.h"
+
+#include <cstdlib>
+#include <utility>
+
+#include "common/logging.h"
+#include "shard/hybrid_clock.h"
+
+namespace terrane::shard {
+namespace v1 = terrane::v1;
+
+namespace {
+constexpr std::chrono::milliseconds kTimeout(2000);
+}
+
+Attendance::Attendance(const Core* core, MetadataLink* metadata, StatisticsCollector* statistics, Options options)
+    : core_(core),
+      metadata_(metadata),
+      statistics_(statistics),
+      options_(std::move(options)),
+      loop_(std::make_unique<Periodic>(options_.interval, [this] { Run(); })) {}
+
+void Attendance::Stop() {
+  metadata_->Cancel();
+  loop_->Stop();
+}
+
+void Attendance::Run() {
+  if (!registered_) Register();
+  if (registered_ && core_->proposer->ServingTerm().ok()) Beat();
+}
+
+void Attendance::Register() {
+  const auto answer = metadata_->Register(options_.registration, kTimeout);
+  if (!answer.ok()) {
+    if (!std::exchange(complained_, true) && answer.status().code() != absl::StatusCode::kCancelled) {
+      LogWarn("shard", "not registered with the metadata service yet; trying again", {{"status", answer.status()}});
+    }
+    return;
+  }
+  registered_ = true;
+  LogInfo("shard", "registered", {{"cluster", answer->cluster()}, {"endpoint", options_.endpoint}});
+  options_.on_registered(answer->cluster());
+}
+
+void Attendance::Beat() {
+  v1::ShardHeartbeatRequest request;
+  request.set_shard(core_->shard);
+  request.set_leader_endpoint(options_.endpoint);
+  *request.mutable_statistics() = statistics_->Collect();
+  const MonotonicTime sent = core_->clock->Now();
+  const auto answer = metadata_->Heartbeat(request, kTimeout);
+  if (!answer.ok()) return;
+  // Half of the round trip belongs to the way back.
+  const auto round_trip = std::chrono::duration_cast<std::chrono::milliseconds>(core_->clock->Now() - sent);
+  const int64_t ahead_ms = core_->clock->Wall().count() - (answer->wall_ms() + round_trip.count() / 2);
+  const bool agrees = std::abs(ahead_ms) <= HybridClock::kMaxAhead.count() + round_trip.count() / 2;
+  if (clock_agrees_.exchange(agrees, std::memory_order_relaxed) != agrees) {
+    LogWarn("shard",
+            agrees ? "the wall clock agrees with the metadata service's again"
+                   : "the wall clock is far off the metadata service's: nothing expires here",
+            {{"ahead_ms", ahead_ms}});
+  }
+}
+
+}  // namespace terrane::shard

@@ -1,0 +1,51 @@
+// The shard's presence at the metadata service: registration until it has worked, then heartbeats from the leader.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "shard/core.h"
+#include "shard/metadata_link.h"
+#include "shard/periodic.h"
+#include "shard/statistics.h"
+
+namespace terrane::shard {
+
+class Attendance {
+ public:
+  struct Options {
+    std::string endpoint;                            // of this replica
+    terrane::v1::RegisterShardRequest registration;  // its cluster may be empty
+    // Called once, on the thread of the heartbeats, with the id of the cluster.
+    std::function<void(const std::string& cluster)> on_registered;
+    std::chrono::milliseconds interval{1000};
+  };
+
+  // All arguments outlive it.
+  Attendance(const Core* core, MetadataLink* metadata, StatisticsCollector* statistics, Options options);
+  ~Attendance() { Stop(); }
+
+  // Whether the own wall clock is close enough to the metadata service's to decide what has expired.
+  bool clock_agrees() const { return clock_agrees_.load(std::memory_order_relaxed); }
+
+  // Cancels the metadata link's calls and joins. Idempotent.
+  void Stop();
+
+ private:
+  void Run();
+  void Register();
+  void Beat();
+
+  const Core* const core_;
+  MetadataLink* const metadata_;
+  StatisticsCollector* const statistics_;
+  const Options options_;
+  bool registered_ = false;
+  bool complained_ = false;  // about the registration
+  std::atomic<bool> clock_agrees_{true};
+  std::unique_ptr<Periodic> loop_;
+};
+
+}  // namespace terrane::shard

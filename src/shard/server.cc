@@ -1,0 +1,259 @@
+#include "shard/server.h"
+
+#include <grpcpp/impl/service_type.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+#include <thread>
+#include <utility>
+
+#include "common/executor.h"
+#include "common/logging.h"
+#include "common/status.h"
+#include "replication/grpc_transport.h"
+#include "rpc/channel.h"
+#include "rpc/server.h"
+#include "shard/admin_service.h"
+#include "shard/attendance.h"
+#include "shard/document_service.h"
+#include "shard/export_service.h"
+#include "shard/import_manager.h"
+#include "shard/metadata_link.h"
+#include "shard/move_service.h"
+#include "shard/outcome_watch.h"
+#include "shard/periodic.h"
+#include "shard/retention.h"
+#include "shard/shard_host.h"
+#include "shard/splitter.h"
+#include "shard/statistics.h"
+
+namespace terrane::shard {
+namespace {
+
+constexpr int kSlowWorkers = 8;  // splits, audits, and completions of moves that wait for their K
+constexpr std::chrono::seconds kGrace{1};
+constexpr std::chrono::seconds kRetentionInterval{5};
+
+absl::Status Check(const ShardServerOptions& options) {
+  if (options.shard.empty()) return InvalidArgument("the shard has no name (--name s1)");
+  if (options.metadata.empty()) {
+    return InvalidArgument("no endpoint of the metadata service is given (--metadata host:port,...)");
+  }
+  if (options.replica.value() == 0) return InvalidArgument("replicas are counted from 1");
+  return rpc::CheckListenAddress(options.listen, options.tls, options.insecure);
+}
+
+class ShardServerImpl final : public ShardServer {
+ public:
+  explicit ShardServerImpl(ShardServerOptions options)
+      : options_(std::move(options)),
+        slow_("shard-slow", kSlowWorkers),
+        pool_(rpc::ChannelOptions{.tls = options_.tls}),
+        metadata_(MetadataLink::Connect(options_.metadata, options_.tls)),
+        outcome_metadata_(MetadataLink::Connect(options_.metadata, options_.tls)) {}
+  ~ShardServerImpl() override { Stop(); }
+
+  absl::Status Start() {
+    TERRANE_RETURN_IF_ERROR(OpenHost());
+    MakeImports();
+    TERRANE_ASSIGN_OR_RETURN(const std::string cluster, KnownCluster());
+    const bool grouped = options_.members.size() > 1;
+    if (grouped && cluster.empty()) return InvalidArgument("a group of several replicas needs --cluster");
+    if (grouped) {
+      transport_ = replication::MakeGrpcTransport(
+          {.identity = IdentityIn(cluster), .members = options_.members, .tls = options_.tls});
+    }
+    // A group of one tells others its address only after it is bound, so the log can be opened first: a directory that
+    // is not ours is refused before anything is served.
+    if (!cluster.empty() && !grouped) TERRANE_RETURN_IF_ERROR(OpenLog(cluster));
+    TERRANE_RETURN_IF_ERROR(Listen());
+    if (!cluster.empty() && grouped) TERRANE_RETURN_IF_ERROR(OpenLog(cluster));
+    StartBackground(cluster);
+    return absl::OkStatus();
+  }
+
+  std::string address() const override { return server_->address(); }
+
+  void Stop() override {
+    std::lock_guard lock(stop_mutex_);
+    if (std::exchange(stopped_, true)) return;
+    if (host_ && host_->proposer().log() != nullptr) host_->proposer().log()->TransferLeadership();
+    if (retention_loop_) retention_loop_->Stop();
+    if (outcomes_) outcomes_->Stop();
+    if (attendance_) attendance_->Stop();
+    if (imports_) imports_->Stop();
+    if (exports_) exports_->Stop();
+    // Handlers that wait for the log are answered when it stops, so the server waits for them meanwhile.
+    std::thread refuse([this] {
+      if (server_) server_->Shutdown(kGrace);
+    });
+    if (host_) host_->Stop();
+    slow_.Stop();
+    refuse.join();
+  }
+
+ private:
+  std::filesystem::path ClusterFile() const { return options_.directory / "cluster"; }
+
+  // The id that was given, or that the metadata service told at an earlier start; "": neither.
+  absl::StatusOr<std::string> KnownCluster() const {
+    if (!options_.cluster.empty()) return options_.cluster;
+    std::ifstream file(ClusterFile());
+    std::string cluster;
+    file >> cluster;
+    return cluster;
+  }
+
+  replication::Identity IdentityIn(const std::string& cluster) const {
+    return {.cluster = cluster, .group = options_.shard, .replica = options_.replica};
+  }
+
+  std::string LeaderEndpoint() const {
+    const replication::ReplicatedLog* log = host_ ? host_->proposer().log() : nullptr;
+    if (log == nullptr) return "";
+    const replication::LeaderState leader = log->Leader();
+    for (const replication::Member& member : options_.members) {
+      if (leader.leader && *leader.leader == member.replica && member.replica != options_.replica) {
+        return member.address;
+      }
+    }
+    return "";
+  }
+
+  absl::Status OpenHost() {
+    std::error_code error;
+    std::filesystem::create_directories(options_.directory, error);
+    if (error) return Unavailable("cannot make the directory ", options_.directory.string(), ": ", error.message());
+    ShardHost::Options host;
+    host.shard = options_.shard;
+    host.store.directory = options_.directory / "store";
+    host.store.block_cache_bytes = static_cast<uint64_t>(options_.cache_bytes);
+    host.store.disk_reserve_bytes = static_cast<uint64_t>(options_.disk_reserve_bytes);
+    host.leader_endpoint = [this] { return LeaderEndpoint(); };
+    host.on_leader_stop = [this](Term) {
+      if (imports_) imports_->LeaderStopped();
+    };
+    TERRANE_ASSIGN_OR_RETURN(host_, ShardHost::Open(std::move(host)));
+    host_->mutable_core()->ask_metadata = [this] {
+      if (outcomes_) outcomes_->Poke();
+    };
+    return absl::OkStatus();
+  }
+
+  void MakeImports() {
+    ImportManager::Options options;
+    options.host.store = &host_->store();
+    options.host.ownership = [this] { return host_->applier().View(); };
+    options.host.propose = [this](v1::ShardEntry entry, std::function<void(absl::StatusOr<EntryResult>)> done) {
+      host_->proposer().Propose(std::move(entry), std::move(done));
+    };
+    options.make_source = [this](std::vector<std::string> endpoints) {
+      return MakeGrpcImportSource(&pool_, std::move(endpoints));
+    };
+    options.serving = [this] { return host_->proposer().ServingTerm().status(); };
+    imports_ = std::make_unique<ImportManager>(std::move(options));
+  }
+
+  absl::Status OpenLog(const std::string& cluster) {
+    replication::ReplicatedLog::Options log;
+    log.directory = options_.directory / "raft";
+    log.identity = IdentityIn(cluster);
+    log.members = options_.members;
+    if (log.members.empty()) {
+      log.members.push_back({options_.replica, options_.advertise.empty() ? options_.listen : options_.advertise});
+    }
+    log.timeouts = options_.timeouts;
+    log.transport = transport_.get();
+    return host_->OpenLog(std::move(log));
+  }
+
+  absl::Status Listen() {
+    statistics_ = std::make_unique<StatisticsCollector>(&host_->core());
+    splitter_ = std::make_unique<Splitter>(&host_->core());
+    exports_ = ExportService::Make({.store = &host_->store(), .ownership = [this] { return host_->applier().View(); }});
+    services_.push_back(MakeDocumentService(&host_->core(), &host_->reads(), &host_->writes()));
+    services_.push_back(MakeMoveService(&host_->core(), splitter_.get(), imports_.get(), &slow_));
+    services_.push_back(MakeAdminService(&host_->core(), statistics_.get(), &slow_));
+    std::vector<grpc::Service*> services;
+    for (const auto& service : services_) services.push_back(service.get());
+    services.push_back(exports_->service());
+    if (transport_) services.push_back(transport_->service());
+    TERRANE_ASSIGN_OR_RETURN(
+        server_,
+        rpc::Server::Start({.address = options_.listen, .tls = options_.tls, .insecure = options_.insecure}, services));
+    return absl::OkStatus();
+  }
+
+  void StartBackground(const std::string& cluster) {
+    Attendance::Options options;
+    options.endpoint = options_.advertise.empty() ? server_->address() : options_.advertise;
+    options.registration.set_cluster(cluster);
+    options.registration.set_shard(options_.shard);
+    if (options_.members.size() > 1) {
+      for (const replication::Member& member : options_.members) AddReplica(member.replica, member.address, &options);
+    } else {
+      AddReplica(options_.replica, options.endpoint, &options);
+    }
+    options.on_registered = [this](const std::string& told) { Registered(told); };
+    outcomes_ = std::make_unique<OutcomeWatch>(&host_->core(), outcome_metadata_.get());
+    attendance_ = std::make_unique<Attendance>(&host_->core(), metadata_.get(), statistics_.get(), std::move(options));
+    retention_ = std::make_unique<Retention>(&host_->core(), RetentionOptions());
+    retention_loop_ = std::make_unique<Periodic>(kRetentionInterval, [this] {
+      retention_->TrimOplog();
+      if (attendance_->clock_agrees()) retention_->ExpireRetries();
+    });
+  }
+
+  static void AddReplica(ReplicaId replica, const std::string& endpoint, Attendance::Options* options) {
+    v1::ShardReplica* added = options->registration.add_replicas();
+    added->set_replica_id(replica.value());
+    added->set_endpoint(endpoint);
+  }
+
+  // The first start of a directory: now it is known whose it is.
+  void Registered(const std::string& cluster) {
+    if (host_->proposer().log() != nullptr) return;
+    {
+      std::ofstream file(ClusterFile());
+      file << cluster << '\n';
+    }
+    if (absl::Status status = OpenLog(cluster); !status.ok()) {
+      LogError("shard", "the log cannot be opened", {{"status", status}});
+      FlushLogs();
+      std::_Exit(70);
+    }
+  }
+
+  const ShardServerOptions options_;
+  Executor slow_;
+  rpc::ChannelPool pool_;
+  std::unique_ptr<MetadataLink> metadata_;
+  std::unique_ptr<MetadataLink> outcome_metadata_;  // a heartbeat under way does not delay a question
+  std::unique_ptr<replication::GrpcTransport> transport_;
+  std::unique_ptr<ImportManager> imports_;
+  std::unique_ptr<ShardHost> host_;
+  std::unique_ptr<StatisticsCollector> statistics_;
+  std::unique_ptr<Splitter> splitter_;
+  std::unique_ptr<ExportService> exports_;
+  std::vector<std::unique_ptr<grpc::Service>> services_;
+  std::unique_ptr<rpc::Server> server_;
+  std::unique_ptr<OutcomeWatch> outcomes_;
+  std::unique_ptr<Attendance> attendance_;
+  std::unique_ptr<Retention> retention_;
+  std::unique_ptr<Periodic> retention_loop_;
+  std::mutex stop_mutex_;
+  bool stopped_ = false;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ShardServer>> ShardServer::Start(ShardServerOptions options) {
+  TERRANE_RETURN_IF_ERROR(Check(options));
+  auto server = std::make_unique<ShardServerImpl>(std::move(options));
+  TERRANE_RETURN_IF_ERROR(server->Start());
+  return server;
+}
+
+}  // namespace terrane::shard
