@@ -45,6 +45,7 @@ class GrpcClient : public Client {
     find.filter = std::string(filter);
     find.limit = 1;
     find.idle_deadline = caller_.DeadlineOf(options);
+    find.deadline = find.idle_deadline;
     return Find(collection, std::move(find))->Next();
   }
 

@@ -58,8 +58,9 @@ struct FindOptions {
   std::string projection;  // BSON; empty: whole documents
   int64_t limit = 0;       // 0: no limit
   int64_t skip = 0;
-  bool ordered = false;                             // by shard key over all chunks
-  std::chrono::milliseconds idle_deadline{60'000};  // for each step of the stream
+  bool ordered = false;                               // by shard key over all chunks
+  std::chrono::milliseconds idle_deadline{60'000};    // for each step of the stream
+  std::optional<std::chrono::milliseconds> deadline;  // of the whole find; unset: it may take as long as it likes
 };
 
 // Documents of a find, one after the other. Not thread-safe. A broken stream is resumed behind the last document.

@@ -1,6 +1,8 @@
 #include "client/cursor.h"
 
+#include <algorithm>
 #include <deque>
+#include <optional>
 
 #include "terrane/v1/documents.grpc.pb.h"
 
@@ -11,6 +13,7 @@ class StreamCursor : public Cursor {
  public:
   StreamCursor(Caller* caller, std::string_view collection, FindOptions options)
       : caller_(caller), idle_deadline_(options.idle_deadline) {
+    if (options.deadline) end_ = Clock::System()->Now() + *options.deadline;
     request_.set_collection(std::string(collection));
     request_.set_filter(std::move(options.filter));
     request_.set_projection(std::move(options.projection));
@@ -21,7 +24,8 @@ class StreamCursor : public Cursor {
   ~StreamCursor() override { Close(); }
 
   absl::StatusOr<std::optional<std::string>> Next() override {
-    const MonotonicTime deadline = Clock::System()->Now() + idle_deadline_;
+    const MonotonicTime idle = Clock::System()->Now() + idle_deadline_;
+    const MonotonicTime deadline = end_ ? std::min(idle, *end_) : idle;
     rpc::Backoff backoff;
     while (ready_.empty()) {
       if (done_) return std::nullopt;
@@ -53,6 +57,11 @@ class StreamCursor : public Cursor {
   void Open() {
     proxy_ = caller_->CurrentProxy();
     context_ = std::make_unique<grpc::ClientContext>();
+    if (end_) {
+      context_->set_deadline(
+          std::chrono::system_clock::now() +
+          std::chrono::duration_cast<std::chrono::system_clock::duration>(*end_ - Clock::System()->Now()));
+    }
     stub_ = terrane::v1::Documents::NewStub(caller_->Channel(proxy_));
     reader_ = stub_->Find(context_.get(), request_);
   }
@@ -86,6 +95,7 @@ class StreamCursor : public Cursor {
 
   Caller* const caller_;
   const std::chrono::milliseconds idle_deadline_;
+  std::optional<MonotonicTime> end_;
   terrane::v1::FindRequest request_;  // as it has to be sent to go on from here
   size_t proxy_ = 0;
   std::unique_ptr<grpc::ClientContext> context_;

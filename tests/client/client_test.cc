@@ -1,0 +1,161 @@
+#include "client/client.h"
+
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <mutex>
+
+#include "document/builder.h"
+#include "rpc/server.h"
+#include "rpc/status.h"
+#include "rpc/stream.h"
+#include "rpc/unary.h"
+#include "terrane/v1/documents.grpc.pb.h"
+
+namespace terrane::client {
+namespace {
+
+using namespace std::chrono_literals;
+using document::Builder;
+
+// Answers with what a test has laid down, and keeps the requests.
+class FakeProxy final : public v1::Documents::CallbackService {
+ public:
+  FakeProxy() { server_ = *rpc::Server::Start({}, {this}); }
+  ~FakeProxy() override { server_->Shutdown(0ms); }
+  const std::string& address() const { return server_->address(); }
+  void Shutdown() { server_->Shutdown(0ms); }
+
+  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context, const v1::UpdateRequest* request,
+                                   v1::UpdateResponse* response) override {
+    return rpc::RunUnary(context, nullptr, [=, this](const rpc::Call&, rpc::Done done) {
+      retries.push_back(request->retry());
+      response->set_matched(1);
+      done(NextAnswer());
+    });
+  }
+  grpc::ServerUnaryReactor* Insert(grpc::CallbackServerContext* context, const v1::InsertRequest* request,
+                                   v1::InsertResponse* response) override {
+    return rpc::RunUnary(context, nullptr, [=, this](const rpc::Call&, rpc::Done done) {
+      retries.push_back(request->retry());
+      response->set_inserted(request->documents_size());
+      done(NextAnswer());
+    });
+  }
+  // Documents {_id: n} from the resume token (a number) to 9, two a message; breaks off as laid down.
+  grpc::ServerWriteReactor<v1::FindResponse>* Find(grpc::CallbackServerContext* context,
+                                                   const v1::FindRequest* request) override {
+    return rpc::RunStream<v1::FindResponse>(context, nullptr, [=, this](auto stream) {
+      if (silent) {
+        stream->OnCancel([stream] { stream->Finish(absl::CancelledError()); });
+        return;
+      }
+      int next = request->resume_token().empty() ? 0 : std::stoi(request->resume_token());
+      finds.push_back(next);
+      const absl::Status end = NextAnswer();
+      for (int message = 0; next < 10 && (end.ok() || message < 2); ++message) {
+        v1::FindResponse response;
+        for (int i = 0; i < 2; ++i) response.add_documents(Builder().Append("_id", next++).Finish());
+        response.set_resume_token(std::to_string(next));
+        stream->WriteThen(std::move(response), [](bool) {});
+      }
+      stream->Finish(end);
+    });
+  }
+
+  std::deque<absl::Status> answers;  // of the next calls; then OK
+  std::vector<v1::RetryId> retries;
+  std::vector<int> finds;
+  bool silent = false;
+
+ private:
+  absl::Status NextAnswer() {
+    if (answers.empty()) return absl::OkStatus();
+    absl::Status answer = answers.front();
+    answers.pop_front();
+    return answer;
+  }
+  std::unique_ptr<rpc::Server> server_;
+};
+
+class ClientTest : public testing::Test {
+ protected:
+  FakeProxy one_, two_;
+  std::unique_ptr<Client> client_ = *Client::Connect({.proxies = {one_.address(), two_.address()}});
+  const std::string filter_ = Builder().Append("_id", 1).Finish();
+};
+
+TEST_F(ClientTest, TheSameStatementGoesToTheNextProxy) {
+  one_.answers = {Unavailable("hold expired")};
+  const auto updated = client_->Update("shop.orders", filter_, filter_);
+  ASSERT_TRUE(updated.ok()) << updated.status();
+  ASSERT_EQ(one_.retries.size(), 1u);
+  ASSERT_EQ(two_.retries.size(), 1u);
+  EXPECT_EQ(one_.retries[0].SerializeAsString(), two_.retries[0].SerializeAsString());
+  EXPECT_EQ(one_.retries[0].session().size(), 16u);
+}
+
+TEST_F(ClientTest, ALostProxyCostsNoError) {
+  ASSERT_TRUE(client_->Update("shop.orders", filter_, filter_).ok());
+  one_.Shutdown();
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(client_->Update("shop.orders", filter_, filter_).ok());
+  EXPECT_EQ(two_.retries.size(), 5u);
+}
+
+TEST_F(ClientTest, StatementsOfASessionGrow) {
+  ASSERT_TRUE(client_->Insert("shop.orders", {filter_, filter_, filter_}).ok());
+  ASSERT_TRUE(client_->Update("shop.orders", filter_, filter_).ok());
+  EXPECT_EQ(one_.retries[0].statement() + 3, one_.retries[1].statement());
+}
+
+TEST_F(ClientTest, AnswersAreNotRetried) {
+  one_.answers = {rpc::WithReason(InvalidArgument("bad"), v1::ErrorDetail::BAD_UPDATE)};
+  const auto updated = client_->Update("shop.orders", filter_, filter_);
+  EXPECT_EQ(updated.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(rpc::ReasonOf(updated.status()), v1::ErrorDetail::BAD_UPDATE);
+  EXPECT_TRUE(two_.retries.empty());
+}
+
+TEST_F(ClientTest, GivesUpAtTheDeadline) {
+  one_.answers.assign(1000, Unavailable("no"));
+  two_.answers = one_.answers;
+  const auto began = std::chrono::steady_clock::now();
+  const auto inserted = client_->Insert("shop.orders", {filter_}, {.deadline = 200ms});
+  EXPECT_EQ(inserted.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 2s);
+  EXPECT_GT(one_.retries.size() + two_.retries.size(), 2u);
+}
+
+TEST_F(ClientTest, ACursorGoesOnBehindTheLastDocument) {
+  one_.answers = {Unavailable("the proxy ends")};
+  two_.answers = {Unavailable("so does this one")};
+  auto cursor = client_->Find("shop.orders", {});
+  std::vector<int> seen;
+  for (;;) {
+    const auto document = cursor->Next();
+    ASSERT_TRUE(document.ok()) << document.status();
+    if (!*document) break;
+    seen.push_back(document::FindDirect(**document, "_id")->AsInt32());
+  }
+  EXPECT_EQ(seen, (std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
+  EXPECT_EQ(one_.finds, (std::vector<int>{0, 8}));
+  EXPECT_EQ(two_.finds, (std::vector<int>{4}));
+}
+
+TEST_F(ClientTest, FindOneKeepsItsDeadlineAtASilentProxy) {
+  one_.silent = two_.silent = true;
+  const auto began = std::chrono::steady_clock::now();
+  const auto found = client_->FindOne("shop.orders", filter_, {.deadline = 200ms});
+  EXPECT_EQ(found.status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 2s);
+}
+
+TEST(ClientConnectTest, WrongOptionsAreNamed) {
+  EXPECT_FALSE(Client::Connect({}).ok());
+  EXPECT_FALSE(Client::Connect({.proxies = {"nocolon"}}).ok());
+  EXPECT_FALSE(Client::Connect({.proxies = {"127.0.0.1:1"}, .deadline = 0ms}).ok());
+}
+
+}  // namespace
+}  // namespace terrane::client
