@@ -96,6 +96,14 @@ class ClusterForwarder final : public v1::Cluster::CallbackService {
                                            v1::AbortMigrationResponse* response) override {
     return Pass(context, request, response, &v1::Cluster::StubInterface::AbortMigration);
   }
+  grpc::ServerUnaryReactor* SetSetting(grpc::CallbackServerContext* context, const v1::SetSettingRequest* request,
+                                       v1::SetSettingResponse* response) override {
+    return Pass(context, request, response, &v1::Cluster::StubInterface::SetSetting);
+  }
+  grpc::ServerUnaryReactor* ListSettings(grpc::CallbackServerContext* context, const v1::ListSettingsRequest* request,
+                                         v1::ListSettingsResponse* response) override {
+    return Pass(context, request, response, &v1::Cluster::StubInterface::ListSettings);
+  }
   grpc::ServerUnaryReactor* ListShards(grpc::CallbackServerContext* context, const v1::ListShardsRequest* request,
                                        v1::ListShardsResponse* response) override {
     return Pass(context, request, response, &v1::Cluster::StubInterface::ListShards);
