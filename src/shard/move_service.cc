@@ -78,9 +78,11 @@ class MoveService final : public v1::ShardMove::CallbackService {
 
   ServerUnaryReactor* SplitChunk(CallbackServerContext* context, const v1::SplitChunkStep* request,
                                  v1::StepResponse* response) override {
-    return rpc::RunBlocking(context, slow_, [this, request, response](const rpc::Call& call) {
+    return rpc::RunBlocking(context, slow_, [this, request, response](const rpc::Call& call) -> absl::Status {
       auto result = splitter_.Split({call.deadline(), [&call] { return call.cancelled(); }}, *request);
-      return result.ok() ? Fill(*result, {}, response) : result.status();
+      if (!result.ok()) return result.status();
+      response->set_at(result->at);
+      return Fill(result->entry, {}, response);
     });
   }
   ServerUnaryReactor* Import(CallbackServerContext* context, const v1::ImportStep* request,

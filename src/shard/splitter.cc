@@ -12,74 +12,104 @@ namespace {
 
 constexpr std::chrono::seconds kEntryTimeout(10);
 
-void SetChunk(const v1::SplitChunkStep& step, auto* entry) {
-  entry->set_collection_id(step.collection_id());
-  *entry->mutable_range() = step.range();
+void SetChunk(const OwnedChunk& chunk, auto* entry) {
+  entry->set_collection_id(chunk.collection.value());
+  *entry->mutable_range() = ToProto(chunk.range);
+}
+
+v1::ShardEntry EndOf(const OwnedChunk& chunk, Position begin) {
+  v1::ShardEntry end;
+  SetChunk(chunk, end.mutable_split_end());
+  end.mutable_split_end()->set_begin(begin.value());
+  return end;
+}
+
+bool IsOwner(const OwnedChunk& chunk) {
+  switch (chunk.state) {
+    case ChunkState::kOwned:
+    case ChunkState::kWriteFenced:
+    case ChunkState::kReadFenced:
+      return true;
+    case ChunkState::kImporting:
+    case ChunkState::kComplete:
+    case ChunkState::kReleased:
+      return false;
+  }
+  return false;
+}
+
+// The owned chunks of one copy that together make up the range; empty if there are none.
+std::vector<const OwnedChunk*> OwnedParts(const Ownership& ownership, CollectionId collection, const KeyRange& range) {
+  for (const OwnedChunk* first : ownership.All()) {
+    if (first->collection != collection || !IsOwner(*first) || first->range.min != range.min) continue;
+    std::vector<const OwnedChunk*> parts;
+    for (const OwnedChunk* part : ownership.OfCopy(first->copy)) {
+      if (range.Contains(part->range) && IsOwner(*part)) parts.push_back(part);
+    }
+    bool whole = parts.back()->range.max == range.max;
+    for (size_t i = 1; i < parts.size(); ++i) whole = whole && parts[i - 1]->range.max == parts[i]->range.min;
+    if (whole) return parts;
+  }
+  return {};
 }
 
 }  // namespace
 
-absl::StatusOr<EntryResult> Splitter::Split(const CallState& call, const v1::SplitChunkStep& step) {
+absl::StatusOr<Splitter::Result> Splitter::Split(const CallState& call, const v1::SplitChunkStep& step) {
   TERRANE_RETURN_IF_ERROR(core_->proposer->ServingTerm().status());
-  const CollectionId collection(step.collection_id());
   const KeyRange range = FromProto(step.range());
-  std::string at = step.at();
   const auto ownership = core_->applier->View();
-  const OwnedChunk* chunk = ownership->FindOwned(collection, range);
-  if (chunk == nullptr) {
-    if (!at.empty() && ownership->FindOwned(collection, {range.min, at}) &&
-        ownership->FindOwned(collection, {at, range.max})) {
-      return EntryResult{.outcome = Outcome::kAlready, .position = core_->store->AppliedPosition()};
-    }
+  const auto parts = OwnedParts(*ownership, CollectionId(step.collection_id()), range);
+  if (parts.empty()) {
     return rpc::WithReason(NotFound("there is no chunk ", range.ToString(), " here"), v1::ErrorDetail::NO_SUCH_CHUNK);
   }
+  const Result already{{.outcome = Outcome::kAlready, .position = core_->store->AppliedPosition()}, step.at()};
+  std::string at = step.at();
+  const OwnedChunk* chunk = parts.front();
+  if (at.empty() && parts.size() > 1) return Result{already.entry, parts[1]->range.min};
   if (at.empty()) {
     TERRANE_ASSIGN_OR_RETURN(at, core_->store->MiddleKey(chunk->copy, range));
   }
-  TERRANE_ASSIGN_OR_RETURN(const EntryResult begun, Begin(step, at));
-  TERRANE_RETURN_IF_ERROR(ToStatus(begun, {}));
-  auto finished = Finish(call, step, at, begun.position);
-  if (!finished.ok()) {
-    // Otherwise the next one would have to do it.
-    v1::ShardEntry end;
-    SetChunk(step, end.mutable_split_end());
-    end.mutable_split_end()->set_begin(begun.position.value());
-    (void)core_->proposer->ProposeAndWait(std::move(end), kEntryTimeout);
+  for (const OwnedChunk* part : parts) {
+    if (part->range.min == at && part != parts.front()) return already;
+    if (part->range.Contains(at)) chunk = part;
   }
+  TERRANE_ASSIGN_OR_RETURN(EntryResult entry, SplitOne(call, *chunk, at));
+  return Result{std::move(entry), std::move(at)};
+}
+
+absl::StatusOr<EntryResult> Splitter::SplitOne(const CallState& call, const OwnedChunk& chunk, const std::string& at) {
+  TERRANE_ASSIGN_OR_RETURN(const EntryResult begun, Begin(chunk, at));
+  TERRANE_RETURN_IF_ERROR(ToStatus(begun, {}));
+  auto finished = Finish(call, chunk, at, begun.position);
+  // Otherwise the next one would have to do it.
+  if (!finished.ok()) (void)core_->proposer->ProposeAndWait(EndOf(chunk, begun.position), kEntryTimeout);
   return finished;
 }
 
-absl::StatusOr<EntryResult> Splitter::Begin(const v1::SplitChunkStep& step, const std::string& at) {
+absl::StatusOr<EntryResult> Splitter::Begin(const OwnedChunk& chunk, const std::string& at) {
   v1::ShardEntry begin;
-  SetChunk(step, begin.mutable_split_begin());
+  SetChunk(chunk, begin.mutable_split_begin());
   begin.mutable_split_begin()->set_at(at);
   TERRANE_ASSIGN_OR_RETURN(EntryResult begun, core_->proposer->ProposeAndWait(begin, kEntryTimeout));
   if (begun.outcome != Outcome::kConflict || begun.position.value() == 0) return begun;
   // A split that nobody finishes any more, of a leader before; or one that runs right now, which will notice.
-  v1::ShardEntry end;
-  SetChunk(step, end.mutable_split_end());
-  end.mutable_split_end()->set_begin(begun.position.value());
-  TERRANE_RETURN_IF_ERROR(core_->proposer->ProposeAndWait(std::move(end), kEntryTimeout).status());
+  TERRANE_RETURN_IF_ERROR(core_->proposer->ProposeAndWait(EndOf(chunk, begun.position), kEntryTimeout).status());
   return core_->proposer->ProposeAndWait(std::move(begin), kEntryTimeout);
 }
 
-absl::StatusOr<EntryResult> Splitter::Finish(const CallState& call, const v1::SplitChunkStep& step,
-                                             const std::string& at, Position begin) {
-  const KeyRange range = FromProto(step.range());
-  const auto ownership = core_->applier->View();
-  const OwnedChunk* chunk = ownership->FindOwned(CollectionId(step.collection_id()), range);
-  if (chunk == nullptr) return Aborted("the chunk has changed meanwhile");
-  const CopyId copy = chunk->copy;
-  TERRANE_ASSIGN_OR_RETURN(const auto view, core_->store->View(copy));
+absl::StatusOr<EntryResult> Splitter::Finish(const CallState& call, const OwnedChunk& chunk, const std::string& at,
+                                             Position begin) {
+  TERRANE_ASSIGN_OR_RETURN(const auto view, core_->store->View(chunk.copy));
   // The side sum at the view's own position.
   TERRANE_ASSIGN_OR_RETURN(const Ownership then, LoadOwnership(*view));
-  const OwnedChunk* seen = then.Find(copy, range);
+  const OwnedChunk* seen = then.Find(chunk.copy, chunk.range);
   if (seen == nullptr || !seen->side || seen->side->begin != begin) return Aborted("the split was ended meanwhile");
-  TERRANE_ASSIGN_OR_RETURN(ChunkDigest base, storage::ScanDigest(*view, copy, {range.min, at},
+  TERRANE_ASSIGN_OR_RETURN(ChunkDigest base, storage::ScanDigest(*view, chunk.copy, {chunk.range.min, at},
                                                                  [&](uint64_t) { return call.Check(*core_->clock); }));
   base -= seen->side->sum;
   v1::ShardEntry split;
-  SetChunk(step, split.mutable_split());
+  SetChunk(chunk, split.mutable_split());
   split.mutable_split()->set_at(at);
   split.mutable_split()->set_begin(begin.value());
   *split.mutable_split()->mutable_base() = storage::ToProto(base);

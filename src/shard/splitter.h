@@ -1,6 +1,8 @@
 // Splits a chunk with exact digests while writes go on (design: ownership_split.cc).
 #pragma once
 
+#include <string>
+
 #include "absl/status/statusor.h"
 #include "shard/core.h"
 #include "terrane/v1/shard.pb.h"
@@ -12,17 +14,21 @@ class Splitter {
  public:
   explicit Splitter(const Core* core) : core_(core) {}
 
-  // Blocks while the smaller part of the work lasts: one scan of the left side. Idempotent: a chunk that is split at
-  // `at` already is a success. Without `at` the middle of the bytes is taken; the answer to a repetition is then that
-  // there is no such chunk.
+  struct Result {
+    EntryResult entry;
+    std::string at;
+  };
+  // Blocks while the left side is scanned. Idempotent: if the range consists of several chunks here already, which the
+  // metadata service has not heard of, one of their borders (or `at`, if it is one) is the answer.
   //   kNotFound            no such chunk is owned here
   //   kFailedPrecondition  it is in a move, another split is under way, or it has no middle
-  absl::StatusOr<EntryResult> Split(const CallState& call, const terrane::v1::SplitChunkStep& step);
+  absl::StatusOr<Result> Split(const CallState& call, const terrane::v1::SplitChunkStep& step);
 
  private:
-  absl::StatusOr<EntryResult> Begin(const terrane::v1::SplitChunkStep& step, const std::string& at);
-  absl::StatusOr<EntryResult> Finish(const CallState& call, const terrane::v1::SplitChunkStep& step,
-                                     const std::string& at, Position begin);
+  absl::StatusOr<EntryResult> SplitOne(const CallState& call, const OwnedChunk& chunk, const std::string& at);
+  absl::StatusOr<EntryResult> Begin(const OwnedChunk& chunk, const std::string& at);
+  absl::StatusOr<EntryResult> Finish(const CallState& call, const OwnedChunk& chunk, const std::string& at,
+                                     Position begin);
 
   const Core* const core_;
 };

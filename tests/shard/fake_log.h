@@ -1,0 +1,67 @@
+// A log that says what a test wants about leadership and keeps proposals until they are let go.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "replication/replicated_log.h"
+
+namespace terrane::shard {
+
+class FakeLog : public replication::ReplicatedLog {
+ public:
+  struct Proposal {
+    Term term;
+    std::string data;
+    std::function<void(replication::ProposeResult)> done;
+  };
+
+  void SetLeader(bool is_leader, bool ready, Term term) {
+    std::lock_guard lock(mutex_);
+    leader_ = {.is_leader = is_leader, .ready_to_serve = ready, .term = term, .leader = {}};
+  }
+  void SetLease(bool lease) { lease_ = lease; }
+  size_t proposals() const {
+    std::lock_guard lock(mutex_);
+    return proposals_.size();
+  }
+  Proposal Take() {
+    std::lock_guard lock(mutex_);
+    Proposal proposal = std::move(proposals_.front());
+    proposals_.pop_front();
+    return proposal;
+  }
+  // What a ReadIndex under way does before it is answered.
+  std::function<void()> before_read_index;
+
+  void Propose(Term term, std::string data, std::function<void(replication::ProposeResult)> done) override {
+    std::lock_guard lock(mutex_);
+    proposals_.push_back({term, std::move(data), std::move(done)});
+  }
+  replication::LeaderState Leader() const override {
+    std::lock_guard lock(mutex_);
+    return leader_;
+  }
+  void ReadIndex(std::function<void(absl::Status)> done) override {
+    if (before_read_index) before_read_index();
+    done(absl::OkStatus());
+  }
+  bool HasLease() const override { return lease_; }
+  Position Applied() const override { return {}; }
+  Position Committed() const override { return {}; }
+  void CutLog(std::function<void(absl::Status)> done) override { done(absl::OkStatus()); }
+  void TransferLeadership() override {}
+  replication::LogStatistics Statistics() const override { return {}; }
+  void Stop() override {}
+
+ private:
+  mutable std::mutex mutex_;
+  replication::LeaderState leader_;
+  std::deque<Proposal> proposals_;
+  std::atomic<bool> lease_{true};
+};
+
+}  // namespace terrane::shard
