@@ -55,22 +55,29 @@ void Reap(const ProcessId& process) {
 }
 
 // After fork, in the child: only calls that are safe there.
-[[noreturn]] void RunChild(char* const* argv, int output, int null, const char* directory, pid_t parent, bool tied) {
+[[noreturn]] void RunChild(char* const* argv, int output, int null, int report, const char* directory, pid_t parent,
+                           bool tied) {
+  const auto fail = [report] {
+    const int error = errno;
+    (void)!write(report, &error, sizeof error);
+    _exit(127);
+  };
   if (tied) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) _exit(127);
+    if (getppid() != parent) _exit(127);  // it ended before that
   }
   setsid();  // a Ctrl-C on the terminal is for the parent, which stops its children in order
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   signal(SIGPIPE, SIG_DFL);
-  if (chdir(directory) != 0) _exit(127);
+  if (chdir(directory) != 0) fail();
   dup2(null, STDIN_FILENO);
   dup2(output, STDOUT_FILENO);
   dup2(output, STDERR_FILENO);
-  syscall(SYS_close_range, 3, ~0U, 0);
+  syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
   execv(argv[0], argv);
+  fail();
   _exit(127);
 }
 
@@ -98,15 +105,35 @@ absl::StatusOr<ProcessId> Spawn(const SpawnOptions& options) {
   for (const std::string& argument : options.arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
 
+  // The end of this pipe tells that the program runs; before that the child may not yet be tied to this thread.
+  int report[2];
+  if (pipe2(report, O_CLOEXEC) != 0) {
+    const int error = errno;
+    close(output);
+    close(null);
+    return absl::ErrnoToStatus(error, "pipe");
+  }
   const pid_t parent = getpid();
   const pid_t pid = fork();
-  if (pid == 0) RunChild(argv.data(), output, null, options.working_directory.c_str(), parent, options.tied_to_thread);
+  if (pid == 0)
+    RunChild(argv.data(), output, null, report[1], options.working_directory.c_str(), parent, options.tied_to_thread);
   const int error = errno;
   close(output);
   close(null);
+  close(report[1]);
+  int failed = 0;
+  ssize_t n = 0;
+  while (pid > 0 && (n = read(report[0], &failed, sizeof failed)) < 0 && errno == EINTR) {
+  }
+  close(report[0]);
   if (pid < 0) return absl::ErrnoToStatus(error, "fork");
   const std::optional<Stat> stat = ReadStat(pid);  // is there, as nobody has waited for it yet
-  return ProcessId{pid, stat ? stat->started : 0};
+  const ProcessId process{pid, stat ? stat->started : 0};
+  if (n == sizeof failed) {
+    WaitForEnd(process, std::chrono::seconds(10));
+    return absl::ErrnoToStatus(failed, ToAbsl(program));
+  }
+  return process;
 }
 
 ProcessState State(const ProcessId& process) {

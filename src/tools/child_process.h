@@ -35,7 +35,8 @@ struct SpawnOptions {
   bool tied_to_thread = false;
 };
 
-// Starts the program; it may still fail at once (look at State). kNotFound: no such program.
+// Starts the program and returns when it runs (it may still end at once: look at State). kNotFound: no such program;
+// other errors: it cannot be run.
 absl::StatusOr<ProcessId> Spawn(const SpawnOptions& options);
 
 // A process that ended but that nobody has waited for counts as stopped; it is waited for here if it is our child.
