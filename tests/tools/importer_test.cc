@@ -98,7 +98,7 @@ struct Outcome {
   std::map<int64_t, std::string> refused;  // number -> why
 };
 
-Outcome Run(FakeClient& client, const std::string& text, ImportOptions options = {}) {
+Outcome RunImport(FakeClient& client, const std::string& text, ImportOptions options = {}) {
   std::istringstream in(text);
   const auto reader = DocumentReader::Make(FileFormat::kNdjson, in);
   Outcome outcome;
@@ -116,7 +116,7 @@ std::string Lines(int from, int to) {
 
 TEST(ImporterTest, EverythingIsInOnceInBatches) {
   FakeClient client;
-  const Outcome outcome = Run(client, Lines(0, 2345));
+  const Outcome outcome = RunImport(client, Lines(0, 2345));
   EXPECT_TRUE(outcome.status.ok());
   EXPECT_EQ(client.stored(), 2345u);
   EXPECT_EQ(outcome.last.documents, 2345);
@@ -128,13 +128,13 @@ TEST(ImporterTest, BatchesAreBoundedInBytesToo) {
   FakeClient client;
   ImportOptions options;
   options.batch_bytes = 14 * 10;
-  EXPECT_TRUE(Run(client, Lines(0, 95), options).status.ok());
+  EXPECT_TRUE(RunImport(client, Lines(0, 95), options).status.ok());
   EXPECT_EQ(client.calls(), 10);
 }
 
 TEST(ImporterTest, RefusedDocumentsAreNamedByLineAndTheRestIsIn) {
   FakeClient client;
-  const Outcome outcome = Run(client, Lines(0, 3) + "{\"_id\": NaN}\n" + Lines(1, 2) + Lines(3, 5));
+  const Outcome outcome = RunImport(client, Lines(0, 3) + "{\"_id\": NaN}\n" + Lines(1, 2) + Lines(3, 5));
   EXPECT_TRUE(outcome.status.ok());
   EXPECT_EQ(client.stored(), 5u);
   EXPECT_EQ(outcome.last.refused, 2);
@@ -147,7 +147,7 @@ TEST(ImporterTest, AFailedCallEndsTheImportAndWhatIsInIsCounted) {
   client.fail_at = 1000;
   ImportOptions options;
   options.workers = 1;
-  const Outcome outcome = Run(client, Lines(0, 100'000), options);
+  const Outcome outcome = RunImport(client, Lines(0, 100'000), options);
   EXPECT_EQ(outcome.status.code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(outcome.last.documents, 1000);
   EXPECT_EQ(client.stored(), 1000u);
@@ -155,7 +155,7 @@ TEST(ImporterTest, AFailedCallEndsTheImportAndWhatIsInIsCounted) {
 
 TEST(ImporterTest, NothingToDo) {
   FakeClient client;
-  EXPECT_TRUE(Run(client, "\n\n").status.ok());
+  EXPECT_TRUE(RunImport(client, "\n\n").status.ok());
   EXPECT_EQ(client.calls(), 0);
 }
 

@@ -85,6 +85,12 @@ TEST_F(ProcessTest, MissingProgramIsNamed) {
   EXPECT_THAT(Spawn(options).status().ToString(), HasSubstr("/nowhere/terrane-shard"));
 }
 
+TEST_F(ProcessTest, AProgramThatCannotBeRunIsAnErrorOfSpawn) {
+  SpawnOptions options = Shell("true");
+  options.working_directory = directory_ / "missing";
+  EXPECT_EQ(Spawn(options).status().code(), absl::StatusCode::kNotFound);
+}
+
 TEST_F(ProcessTest, ClusterFileComesBackAsItWas) {
   ClusterFile file;
   file.cluster = "4f0c";
