@@ -43,8 +43,11 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& endpoint, const Ch
   auto credentials = Credentials(options.tls);
   if (!credentials.ok()) {
     const std::string why(MessageOf(credentials.status()));
-    return grpc::CreateChannelInternal(
+    grpc_init();  // nobody may have used the library yet; the channel holds on to it from then on
+    auto channel = grpc::CreateChannelInternal(
         "", grpc_lame_client_channel_create(endpoint.c_str(), GRPC_STATUS_UNAVAILABLE, why.c_str()), {});
+    grpc_shutdown();
+    return channel;
   }
   return grpc::CreateCustomChannel(endpoint, *credentials, Arguments(options.own_connection));
 }

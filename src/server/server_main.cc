@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <iostream>
 #include <set>
 
@@ -98,6 +99,9 @@ absl::StatusOr<std::vector<replication::Member>> GroupSettings::Members() const 
 int Serve(const std::string& program, const CommonSettings& settings,
           const std::function<absl::StatusOr<RunningServer>()>& start) {
   StopSignal stop;  // before any thread
+  // gRPC would print its own view of every failed connection between the lines of the log; the status that we get says
+  // it.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   absl::StatusOr<LogLevel> level = ParseLogLevel(settings.log_level);
   if (!level.ok()) return Fail(program, Annotate(level.status(), "--log-level"));
   const fs::path directory = settings.directory;

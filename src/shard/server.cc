@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <iostream>
 #include <mutex>
 #include <sstream>
 #include <thread>
@@ -11,6 +12,7 @@
 
 #include "common/executor.h"
 #include "common/logging.h"
+#include "common/process.h"
 #include "common/status.h"
 #include "replication/grpc_transport.h"
 #include "rpc/channel.h"
@@ -220,9 +222,11 @@ class ShardServerImpl final : public ShardServer {
       file << cluster << '\n';
     }
     if (absl::Status status = OpenLog(cluster); !status.ok()) {
+      // As a refusal at the start would: only that the metadata service had to be asked first whose directory it is.
       LogError("shard", "the log cannot be opened", {{"status", status}});
       FlushLogs();
-      std::_Exit(70);
+      std::cerr << "error: " << MessageOf(status) << std::endl;
+      std::_Exit(ExitCodeFor(status));
     }
   }
 

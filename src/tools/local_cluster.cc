@@ -373,6 +373,9 @@ absl::Status LocalCluster::Pause(std::string_view name) {
   TERRANE_ASSIGN_OR_RETURN(const ProcessInfo info, Process(name));
   if (info.state == ProcessState::kStopped) return FailedPrecondition(name, " is not running");
   Signal(info.process.process, SIGSTOP);
+  // The signal takes effect some time after kill() has returned.
+  while (State(info.process.process) == ProcessState::kRunning)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   return absl::OkStatus();
 }
 

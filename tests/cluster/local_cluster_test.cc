@@ -139,13 +139,12 @@ TEST(MiniClusterTest, ProcessesDieWithTheirStarter) {
   for (const auto& info : processes) EXPECT_EQ(tools::State(info.process.process), tools::ProcessState::kStopped);
 }
 
-TEST(MiniClusterTest, AddedShardIsThereAtOnce) {
-  auto cluster = MiniCluster::Start({.shards = 1});
-  ASSERT_TRUE(cluster.ok()) << cluster.status();
-  const CliResult result = (*cluster)->Terrane({"shard", "add"});
+TEST_F(DetachedCluster, AddedShardIsThereAtOnce) {
+  ASSERT_EQ(Terrane("cluster start --shards 1").exit, 0);
+  const CliResult result = Terrane("shard add");
   ASSERT_EQ(result.exit, 0) << result.err;
   EXPECT_THAT(result.out, StartsWith("shard s2 is there: s2-a at 127.0.0.1:"));
-  EXPECT_THAT((*cluster)->Terrane({"shard", "list"}).out, HasSubstr("s2 "));
+  EXPECT_THAT(Terrane("shard list").out, HasSubstr("s2 "));
 }
 
 }  // namespace
