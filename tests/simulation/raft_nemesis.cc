@@ -8,6 +8,8 @@ namespace terrane::raft {
 void World::NextFault() {
   if (!faults_) return;
   Schedule(EventType::kFault, Between(100ms, 900ms));
+  // Figure 8 takes its time.
+  if (figure_eight_ != FigureEight::kNone && Chance(700)) return;
   ++faults_done_;
   uint64_t choice = random_.Below(100);
   if (choice < 15) return BeginFigureEight();
@@ -65,7 +67,7 @@ void World::MaybeCrashBeforeSync(Replica* replica) {
     size_t a = IndexOf(*replica);
     size_t b = voted.value() - 1;
     cut_[a][b] = cut_[b][a] = true;
-    Schedule(EventType::kHeal, Between(300ms, 1500ms));
+    HealAfter(Between(300ms, 1500ms));
   }
 }
 
@@ -107,7 +109,7 @@ void World::NewLeaderElected(Replica* leader) {
   if (!faults_) return;
   // Clients have waited for it.
   for (Time wait : {5ms, 15ms, 40ms, 90ms}) Schedule(EventType::kUpdate, wait, 0, 1);
-  if (Chance(150)) {
+  if (Chance(300)) {
     // The leader before it does not learn of it, but still has the answers of those that voted now.
     for (Replica& other : replicas_) {
       if (&other != leader && other.core && other.core->IsLeader()) return CutOff(&other);
@@ -129,7 +131,7 @@ void World::CutOff(Replica* replica) {
   size_t alone = IndexOf(*replica);
   for (size_t i = 0; i < replicas_.size(); ++i) cut_[alone][i] = cut_[i][alone] = i != alone;
   Trace(std::to_string(replica->id.value()) + " is cut off");
-  Schedule(EventType::kHeal, Between(200ms, 2000ms));
+  HealAfter(Between(200ms, 2000ms));
 }
 
 void World::StopForAWhile(Replica* replica) {
@@ -147,7 +149,7 @@ void World::Partition() {
   size_t n = replicas_.size();
   Heal();
   std::vector<bool> side(n);
-  uint64_t kind = random_.Below(5);
+  uint64_t kind = Chance(250) ? 4 : random_.Below(4);
   Replica* leader = SomeLeader();
   size_t alone = leader != nullptr && Chance(700) ? IndexOf(*leader) : random_.Below(n);
   for (size_t i = 0; i < n; ++i) side[i] = kind == 0 ? Chance(500) : i == alone;
@@ -167,7 +169,12 @@ void World::Partition() {
     cut_[alone][other] = cut_[other][alone] = other != alone;
   }
   Trace("partition of kind " + std::to_string(kind) + " around " + std::to_string(alone + 1));
-  Schedule(EventType::kHeal, Between(200ms, 2000ms));
+  HealAfter(Between(200ms, 2000ms));
+}
+
+// Only the latest cut heals by itself.
+void World::HealAfter(Time wait) {
+  Schedule(EventType::kHeal, wait, 0, ++cuts_);
 }
 
 void World::Heal() {
@@ -210,7 +217,7 @@ void World::ChangeMembership() {
   }
   AfterStep(leader);
   // Aimed at the edge: the leader is cut off while its change is on its way.
-  if (result.ok() && Chance(400)) Partition();
+  if (result.ok() && Chance(500)) CutOff(leader);
 }
 
 void World::SlowDisk() {

@@ -8,7 +8,7 @@ namespace terrane::raft {
 
 World::World(const SimulationOptions& options) : options_(options), random_(options.seed * 0x9e3779b97f4a7c15 + 1) {
   uint64_t nodes = options.nodes != 0 ? static_cast<uint64_t>(options.nodes) : (Chance(500) ? 3 : 5);
-  membership_ = Chance(350);
+  membership_ = Chance(450);
   uint64_t spare = membership_ ? 2 : 0;
   // Each seed has weather of its own.
   loss_permille_ = Chance(600) ? random_.Below(100) : 0;
@@ -17,7 +17,7 @@ World::World(const SimulationOptions& options) : options_(options), random_(opti
   vote_crash_permille_ = Chance(500) ? random_.Below(400) : 0;
   edge_permille_ = Chance(500) ? random_.Below(900) : 0;
   compact_permille_ = Chance(600) ? random_.Below(1000) : 0;
-  quiet_permille_ = Chance(400) ? random_.Below(100) : 0;
+  quiet_permille_ = Chance(600) ? random_.Below(150) : 0;
   delay_max_ = Chance(700) ? 5ms : 60ms;
   apply_max_ = Chance(600) ? 2ms : 150ms;
   core_options_.max_message_bytes = Chance(600) ? random_.Below(100) : 1 << 20;
@@ -145,7 +145,7 @@ void World::Handle(const Event& event) {
       if (!replica.core) Start(&replica);
       break;
     case EventType::kHeal:
-      Heal();
+      if (event.slot == cuts_) Heal();
       break;
     case EventType::kFetched: {
       Message message = std::move(messages_[event.slot]);

@@ -152,6 +152,7 @@ class World {
   void ChangeMembership();
   void SlowDisk();
   void Pause();
+  void HealAfter(Time wait);
   void Heal();
   void MaybeCrashBeforeSync(Replica* replica);
   void MaybeStopNewLeader(Replica* leader);
@@ -199,6 +200,7 @@ class World {
   Options core_options_;
 
   bool faults_ = true;
+  uint64_t cuts_ = 0;  // of the network, counted
   // Figure 8 of the paper, as far as the faults have played it.
   enum class FigureEight : uint8_t { kNone, kFirstCutOff, kSecondStopped } figure_eight_ = FigureEight::kNone;
   uint64_t faults_done_ = 0;
