@@ -115,4 +115,18 @@ absl::Status BenchRequests(const BenchOptions& options, Table* table) {
   return absl::OkStatus();
 }
 
+absl::Status BenchSlowSyncs(const BenchOptions& options, Table* table) {
+  constexpr std::chrono::milliseconds kSync{4};
+  TERRANE_ASSIGN_OR_RETURN(const auto cluster, StartCluster(options, "slow", 1, {"--test-sync-delay=4ms"}));
+  TERRANE_ASSIGN_OR_RETURN(const auto echo, EchoPair::Start(options.directory, kSync));
+  TERRANE_RETURN_IF_ERROR(Fill(cluster->ProxyEndpoints().front()));
+  Loads loads(options, cluster->ProxyEndpoints().front(), echo->endpoint());
+  for (const int clients : {1, 16, 64}) {
+    TERRANE_ASSIGN_OR_RETURN(const LoadResult synced, loads.Echo(clients, true));
+    TERRANE_ASSIGN_OR_RETURN(const LoadResult writes, loads.Writes(clients));
+    AddRows(table, StrCat("durable write, sync 4 ms, ", clients, " cl."), writes, synced, "echo with the same sync");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace terrane::bench

@@ -27,6 +27,8 @@ absl::StatusOr<std::unique_ptr<tools::LocalCluster>> StartCluster(const BenchOpt
 
 // Point reads and durable writes through the proxy against a two-hop echo, at 1 and 16 clients.
 absl::Status BenchRequests(const BenchOptions& options, Table* table);
+// Durable writes when every sync takes 4 ms, at 1, 16 and 64 clients, against an echo with the same syncs.
+absl::Status BenchSlowSyncs(const BenchOptions& options, Table* table);
 // The Raft core and its host: 3 nodes in one process.
 absl::Status BenchRaftHost(const BenchOptions& options, Table* table);
 // One move against plain scan + SST + ingest of the same documents; foreground latency with and without moves; bytes
