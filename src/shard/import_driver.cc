@@ -35,11 +35,12 @@ KeyRange Missing(const OwnedChunk& chunk) {
 }  // namespace
 
 ImportDriver::ImportDriver(ImportHost host, std::unique_ptr<ImportSource> source, CopyId copy, const MoveRef& move,
-                           const Options& options)
+                           const Options& options, std::shared_ptr<std::atomic<int>> completing)
     : host_(std::move(host)),
       source_(std::move(source)),
       copy_(copy),
       options_(options),
+      completing_(std::move(completing)),
       tail_(&host_, source_.get()),
       move_(move) {
   status_.set_pace(std::string(kPace));
@@ -155,7 +156,10 @@ absl::StatusOr<EntryResult> ImportDriver::Complete(const v1::CompleteStep& step,
         if (!status.ok()) answer->result = std::move(status);
         answer->promise.set_value(std::move(answer->result));
       });
-  if (future.wait_for(timeout) != std::future_status::ready) {
+  ++*completing_;
+  const std::future_status waited = future.wait_for(timeout);
+  --*completing_;
+  if (waited != std::future_status::ready) {
     return absl::DeadlineExceededError("the import did not get to the fence in time; it may still do so");
   }
   return future.get();
@@ -211,8 +215,10 @@ void ImportDriver::FailTasks(const absl::Status& status) {
 void ImportDriver::Run() {
   std::chrono::milliseconds pause = kFirstPause;
   while (Rest(std::chrono::milliseconds(0))) {
-    const absl::Status status = Step();
-    const bool interrupted = status.code() == absl::StatusCode::kCancelled;
+    const MoveRef move = Move();
+    const absl::Status status = Step(move);
+    // What became of an older attempt's step is nobody's concern.
+    const bool interrupted = status.code() == absl::StatusCode::kCancelled || Move() != move;
     {
       std::lock_guard lock(mutex_);
       if (!interrupted) status_.set_error(status.ok() ? "" : std::string(MessageOf(status)));
@@ -226,7 +232,7 @@ void ImportDriver::Run() {
     }
     tail_valid_ = false;
     LogWarn("import", "a step of an import failed; it is tried again",
-            {{"copy", copy_}, {"migration", Move().id}, {"status", status}});
+            {{"copy", copy_}, {"migration", move.id}, {"status", status}});
     // Whoever waits should hear of it now rather than after the pause.
     FailTasks(status);
     if (!Rest(pause)) break;
@@ -239,8 +245,7 @@ void ImportDriver::Run() {
   FailTasks(MakeStatus(absl::StatusCode::kCancelled, "the import has ended"));
 }
 
-absl::Status ImportDriver::Step() {
-  const MoveRef move = Move();
+absl::Status ImportDriver::Step(const MoveRef& move) {
   const std::shared_ptr<const Ownership> ownership = host_.ownership();
   if (ownership->IsDead(move)) {
     return rpc::WithReason(
@@ -269,14 +274,16 @@ absl::Status ImportDriver::Step() {
                         .range = chunk.import->open_range,
                         .min_position = std::max(chunk.import->Cursor(), chunk.import->open_position)});
   }
-  if (!tail_valid_) {
+  if (!tail_valid_ || tail_move_ != move) {
     tail_.Refresh(chunk, move);
     tail_valid_ = true;
+    tail_move_ = move;
   }
   if (RunTasks()) {
     tail_valid_ = false;
     return absl::OkStatus();
   }
+  TERRANE_RETURN_IF_ERROR(GiveWay());
   return tail_.Poll(options_.poll_wait);
 }
 
@@ -302,6 +309,7 @@ absl::Status ImportDriver::Copy(const OwnedChunk& chunk) {
     status = segment.status();
     if (!status.ok() || !segment->has_value()) break;
     status = WaitForCompaction();
+    if (status.ok()) status = GiveWay();
     if (status.ok()) status = IngestSegment(**segment, move);
     if (!status.ok()) break;
     const storage::ChunkDigest& digest = (*segment)->built.digest;
@@ -342,6 +350,31 @@ absl::Status ImportDriver::WaitForCompaction() {
   if (waited) {
     std::lock_guard lock(mutex_);
     status_.set_pace(std::string(kPace));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ImportDriver::GiveWay() {
+  constexpr std::chrono::milliseconds kLook{5};
+  auto switching = [this] {
+    if (*completing_ > 0) return true;
+    const std::shared_ptr<const Ownership> ownership = host_.ownership();
+    for (const OwnedChunk* chunk : ownership->All()) {
+      if (chunk->copy == copy_) continue;
+      if (chunk->state == ChunkState::kWriteFenced || chunk->state == ChunkState::kReadFenced ||
+          chunk->state == ChunkState::kComplete) {
+        return true;
+      }
+    }
+    return false;
+  };
+  const MonotonicTime deadline = Clock::System()->Now() + options_.give_way;
+  while (switching() && Clock::System()->Now() < deadline) {
+    // The end of a switch is an entry of this shard's log.
+    host_.store->WaitAppliedBeyond(host_.store->AppliedPosition(), kLook);
+    std::lock_guard lock(mutex_);
+    if (stopping_) return MakeStatus(absl::StatusCode::kCancelled, "the import is stopping");
+    if (!tasks_.empty()) break;
   }
   return absl::OkStatus();
 }

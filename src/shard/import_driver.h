@@ -7,6 +7,7 @@
 //   tasks:   what others want to have done between two batches (verification, repairs, K)
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -37,10 +38,14 @@ class ImportDriver {
     std::chrono::milliseconds poll_wait{500};
     // Ingestion waits for compaction above so many files at level 0 (trap T38).
     uint64_t level0_limit = 12;
+    // How long segments and batches make way for the switch of another chunk of this shard. Bounded, because a fence
+    // may stand for as long as the metadata service is away.
+    std::chrono::milliseconds give_way{2000};
   };
 
+  // `completing` is shared by the imports of a shard.
   ImportDriver(ImportHost host, std::unique_ptr<ImportSource> source, CopyId copy, const MoveRef& move,
-               const Options& options);
+               const Options& options, std::shared_ptr<std::atomic<int>> completing);
   // Waits for the entry under way.
   ~ImportDriver();
 
@@ -68,10 +73,13 @@ class ImportDriver {
   };
 
   void Run();
-  absl::Status Step();
+  absl::Status Step(const MoveRef& move);
   absl::Status Copy(const OwnedChunk& chunk);
   absl::Status IngestSegment(const ReadySegment& segment, const MoveRef& move);
   absl::Status WaitForCompaction();
+  // From F to the commit of another chunk's switch nothing of this import goes into the log: K, or a refused write's
+  // answer, would wait behind it.
+  absl::Status GiveWay();
   // Runs what waits; true if there was anything.
   bool RunTasks();
   void FailTasks(const absl::Status& status);
@@ -84,10 +92,12 @@ class ImportDriver {
   const std::unique_ptr<ImportSource> source_;
   const CopyId copy_;
   const Options options_;
+  const std::shared_ptr<std::atomic<int>> completing_;  // calls of Complete in this shard
 
   // Thread only.
   ImportTail tail_;
   bool tail_valid_ = false;
+  MoveRef tail_move_;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -45,8 +45,8 @@ void ImportManager::Stop() {
   }
 }
 
-// Requires the lock. Destroys what has ended, which does not block.
-void ImportManager::Reap() {
+// Requires the lock.
+std::vector<std::shared_ptr<ImportDriver>> ImportManager::Reap() {
   const std::shared_ptr<const Ownership> ownership = options_.host.ownership();
   for (auto it = drivers_.begin(); it != drivers_.end();) {
     const std::vector<const OwnedChunk*> chunks = ownership->OfCopy(it->first);
@@ -58,8 +58,13 @@ void ImportManager::Reap() {
     ending_.push_back(std::move(it->second));
     it = drivers_.erase(it);
   }
-  std::erase_if(ending_,
-                [](const std::shared_ptr<ImportDriver>& driver) { return driver.use_count() == 1 && driver->ended(); });
+  std::vector<std::shared_ptr<ImportDriver>> ended;
+  std::vector<std::shared_ptr<ImportDriver>> ending;
+  for (std::shared_ptr<ImportDriver>& driver : ending_) {
+    (driver.use_count() == 1 && driver->ended() ? ended : ending).push_back(std::move(driver));
+  }
+  ending_ = std::move(ending);
+  return ended;
 }
 
 absl::StatusOr<OwnedChunk> ImportManager::Record(const MoveRef& move, CopyId copy) const {
@@ -80,15 +85,16 @@ absl::StatusOr<OwnedChunk> ImportManager::Record(const MoveRef& move, CopyId cop
 absl::StatusOr<std::shared_ptr<ImportDriver>> ImportManager::Driver(const v1::MoveRef& move, CopyId copy,
                                                                     std::vector<std::string> endpoints) {
   const MoveRef ref = FromProto(move);
+  std::vector<std::shared_ptr<ImportDriver>> ended;  // destroyed behind the lock
   std::lock_guard lock(mutex_);
   if (stopped_) return Unavailable("the shard is stopping");
-  Reap();
+  ended = Reap();
   std::shared_ptr<ImportDriver>& driver = drivers_[copy];
   if (driver != nullptr) {
     driver->Renew(ref, std::move(endpoints));
   } else {
     driver = std::make_shared<ImportDriver>(options_.host, options_.make_source(std::move(endpoints)), copy, ref,
-                                            options_.driver);
+                                            options_.driver, completing_);
   }
   return driver;
 }

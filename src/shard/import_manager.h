@@ -54,9 +54,11 @@ class ImportManager final : public ImportController {
                                                        std::vector<std::string> endpoints);
   // The record of a copy that this move imports, or has imported.
   absl::StatusOr<OwnedChunk> Record(const MoveRef& move, CopyId copy) const;
-  void Reap();
+  // Takes out what has ended; to be destroyed without the lock, which LeaderStopped needs on the apply thread.
+  std::vector<std::shared_ptr<ImportDriver>> Reap();
 
   const Options options_;
+  const std::shared_ptr<std::atomic<int>> completing_ = std::make_shared<std::atomic<int>>(0);
   std::mutex mutex_;
   std::map<CopyId, std::shared_ptr<ImportDriver>> drivers_;
   std::vector<std::shared_ptr<ImportDriver>> ending_;

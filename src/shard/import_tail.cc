@@ -51,7 +51,10 @@ absl::Status ImportTail::Read(std::chrono::milliseconds wait, Position up_to, bo
     if (Position(entry.position()) <= read_to_ || entry.position() > batch.up_to()) {
       return Internal("the source sent entry ", entry.position(), " out of its place");
     }
-    if (entry.entry().has_fence()) fence_time_ = entry.entry().hybrid_time();
+    if (entry.entry().has_fence()) {
+      fence_position_ = Position(entry.position());
+      fence_time_ = entry.entry().hybrid_time();
+    }
   }
   const int before = pending_.changes_size();
   TERRANE_RETURN_IF_ERROR(TakeNeededChanges(*import_, &batch, &pending_));
@@ -107,6 +110,24 @@ absl::Status ImportTail::To(Position position) {
   return cursor_ < position ? Apply() : absl::OkStatus();
 }
 
+absl::Status ImportTail::LearnFenceTime(Position fence) {
+  if (fence_position_ == fence) return absl::OkStatus();
+  // F was read by another tail, before a restart perhaps.
+  v1::ReadOplogRequest request;
+  *request.mutable_move() = ToProto(move_);
+  request.set_copy_id(import_->source_copy.value());
+  *request.mutable_range() = ToProto(range_);
+  request.set_after(fence.value() - 1);
+  request.set_up_to(fence.value());
+  TERRANE_ASSIGN_OR_RETURN(const v1::OplogBatch batch, source_->ReadOplog(request, /*interruptible=*/false));
+  if (batch.entries_size() != 1 || !batch.entries(0).entry().has_fence()) {
+    return FailedPrecondition("entry ", fence.value(), " of the source is not the fence of this chunk");
+  }
+  fence_position_ = fence;
+  fence_time_ = batch.entries(0).entry().hybrid_time();
+  return absl::OkStatus();
+}
+
 absl::StatusOr<EntryResult> ImportTail::Complete(const v1::CompleteStep& step) {
   const Position fence(step.fence());
   if (read_to_ > fence) {
@@ -120,6 +141,7 @@ absl::StatusOr<EntryResult> ImportTail::Complete(const v1::CompleteStep& step) {
       return Unavailable("the source does not get to the fence at ", fence.value());
     }
   }
+  TERRANE_RETURN_IF_ERROR(LearnFenceTime(fence));
   std::optional<PendingEntry> rest;
   if (cursor_ < fence) rest.emplace(*host_, TakeBatch(), move_);
   v1::ShardEntry entry;

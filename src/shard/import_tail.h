@@ -43,6 +43,7 @@ class ImportTail {
   // The entry that brings the record's cursor to read_to_.
   terrane::v1::ShardEntry TakeBatch();
   absl::Status Apply();
+  absl::Status LearnFenceTime(Position fence);
 
   const ImportHost* const host_;
   ImportSource* const source_;
@@ -56,7 +57,8 @@ class ImportTail {
   Position source_applied_;
   terrane::v1::ImportBatch pending_;  // what lies between
   size_t pending_bytes_ = 0;
-  uint64_t fence_time_ = 0;  // hybrid time of the last fence that was read
+  Position fence_position_;  // of the last fence that was read, and its hybrid time
+  uint64_t fence_time_ = 0;
   double entries_per_s_ = 0;
 };
 

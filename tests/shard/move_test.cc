@@ -219,6 +219,21 @@ TEST_F(MoveTest, AnAbortRemovesTheCopyAndItsImport) {
   EXPECT_EQ(Import(2).status().code(), absl::StatusCode::kNotFound);
 }
 
+// The tail has read F before anybody asks for K, and then its leader restarts.
+TEST_F(MoveTest, ANewLeaderCompletesWithAFenceThatItHasNotRead) {
+  CreateChunk();
+  Fill(0, 300);
+  PinAndPrepare();
+  ImportUntilCopied();
+  const EntryResult fence = Fence();
+  ImportUntil([&](const v1::ImportStatus& status) { return status.cursor() >= fence.position.value(); });
+  target_->Stop();
+  ASSERT_NO_FATAL_FAILURE(target_->Start());
+  auto complete = Complete(fence);
+  ASSERT_TRUE(complete.ok()) << complete.status();
+  EXPECT_EQ(complete->digest, fence.digest);
+}
+
 TEST_F(MoveTest, KComparesDigestsAndAnswersTheSameWhenAskedAgain) {
   CreateChunk();
   Fill(0, 300);
