@@ -25,7 +25,7 @@ void Retention::TrimOplog() {
     const auto positions = static_cast<uint64_t>(static_cast<double>(applied.value() - first.value()) * excess);
     keep = std::max(keep, Position(first.value() + positions));
   }
-  core_->applier->AllowOplogTrim(keep);
+  if (keep.value() >= first.value() + options_.trim_at_least) core_->applier->AllowOplogTrim(keep);
 }
 
 // Hybrid time grows with the position, so a search by halves finds it.
@@ -57,46 +57,64 @@ size_t Retention::ExpireRetries() {
   const int64_t now_ms = core_->clock->Wall().count();
   const auto ownership = core_->applier->View();
   size_t removed = 0;
+  std::map<std::pair<CopyId, std::string>, Walk> walks;
   for (const OwnedChunk* chunk : ownership->All()) {
-    if (chunk->state == ChunkState::kOwned) removed += ExpireIn(*chunk, now_ms);
+    if (chunk->state != ChunkState::kOwned) continue;
+    const std::pair key(chunk->copy, chunk->range.min);
+    if (now_ms >= walks_[key].next_ms) removed += ExpireIn(*chunk, now_ms);
+    walks[key] = std::move(walks_[key]);
   }
+  walks_ = std::move(walks);  // without those that are gone
   return removed;
 }
 
 size_t Retention::ExpireIn(const OwnedChunk& chunk, int64_t now_ms) {
-  std::string& resume = resume_[{chunk.copy, chunk.range.min}];
+  Walk& walk = walks_[{chunk.copy, chunk.range.min}];
   KeyRange range = chunk.range;
-  if (resume > range.min && range.Contains(resume)) range.min = resume;
+  // What is written from now on lives that long.
+  if (walk.resume.empty()) walk.earliest_ms = now_ms + core_->retry_lifetime.count();
+  if (walk.resume > range.min && range.Contains(walk.resume)) range.min = walk.resume;
   const auto view = core_->store->View(chunk.copy);
   if (!view.ok()) return 0;
-  v1::ShardEntry entry;
-  v1::ExpireRetries* expire = entry.mutable_expire_retries();
-  expire->set_copy_id(chunk.copy.value());
-  *expire->mutable_range() = ToProto(range);
-  expire->set_before_ms(now_ms);
-  auto cursor = (*view)->Retries(chunk.copy, range);
+  v1::ExpireRetries found;
+  size_t removed = 0;
   size_t visited = 0;
-  for (; cursor->Valid() && expire->removed_size() < kRemovedPerEntry; cursor->Next()) {
-    if (++visited > options_.retries_per_step) break;
+  auto cursor = (*view)->Retries(chunk.copy, range);
+  for (; cursor->Valid() && ++visited <= options_.retries_per_step; cursor->Next()) {
     v1::RetryRecord record;
     const std::string_view bytes = cursor->record();
-    if (!record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || record.expires_ms() >= now_ms) continue;
-    v1::Change* change = expire->add_removed();
+    if (!record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) continue;
+    if (record.expires_ms() >= now_ms) {
+      walk.earliest_ms = std::min(walk.earliest_ms, record.expires_ms());
+      continue;
+    }
+    v1::Change* change = found.add_removed();
     change->set_shard_key(std::string(cursor->shard_key()));
     change->set_id(std::string(cursor->id()));
     change->set_retry(std::string(bytes));
     change->set_retry_removed(true);
+    if (found.removed_size() == kRemovedPerEntry) removed += Remove(chunk, now_ms, &found);
   }
-  // The next look begins with the shard key that this one has not finished.
-  resume = cursor->Valid() ? std::string(cursor->shard_key()) : std::string();
-  const auto removed = static_cast<size_t>(expire->removed_size());
-  if (removed == 0) return 0;
-  const auto result = core_->proposer->ProposeAndWait(std::move(entry), kEntryTimeout);
-  if (!result.ok()) {
-    LogWarn("shard", "expired retry records were not removed", {{"copy", chunk.copy}, {"status", result.status()}});
-    return 0;
-  }
+  removed += Remove(chunk, now_ms, &found);
+  // The next step begins with the shard key that this one has not finished, or the next round when it can find some.
+  walk.resume = cursor->Valid() ? std::string(cursor->shard_key()) : std::string();
+  walk.next_ms = walk.resume.empty() ? walk.earliest_ms : now_ms;
   return removed;
+}
+
+size_t Retention::Remove(const OwnedChunk& chunk, int64_t now_ms, v1::ExpireRetries* found) {
+  const auto count = static_cast<size_t>(found->removed_size());
+  if (count == 0) return 0;
+  found->set_copy_id(chunk.copy.value());
+  *found->mutable_range() = ToProto(chunk.range);
+  found->set_before_ms(now_ms);
+  v1::ShardEntry entry;
+  entry.mutable_expire_retries()->Swap(found);
+  found->Clear();
+  const auto result = core_->proposer->ProposeAndWait(std::move(entry), kEntryTimeout);
+  if (result.ok()) return count;
+  LogWarn("shard", "expired retry records were not removed", {{"copy", chunk.copy}, {"status", result.status()}});
+  return 0;
 }
 
 }  // namespace terrane::shard

@@ -12,7 +12,9 @@ namespace terrane::shard {
 struct RetentionOptions {
   std::chrono::milliseconds oplog_age{std::chrono::hours(1)};
   uint64_t oplog_bytes = 1 << 30;
-  // Retry records looked at in one step.
+  // Trimming leaves a mark in the store each time, so it waits until it is worth one.
+  uint64_t trim_at_least = 1000;  // positions
+  // Retry records of a chunk that are looked at in one step.
   size_t retries_per_step = 20000;
 };
 
@@ -25,17 +27,25 @@ class Retention {
   void TrimOplog();
 
   // Looks at some more records of the chunks that are owned here and logs the removal of expired ones. Only the leader
-  // does; a copy that follows gets it by the stream (trap T23). Returns how many were removed.
+  // does; a copy that follows gets it by the stream (trap T23). Returns how many were removed. Cheap where nothing can
+  // have expired yet.
   size_t ExpireRetries();
 
  private:
+  // A walk over the records of a chunk, again and again.
+  struct Walk {
+    std::string resume;       // shard key; "": from the beginning
+    int64_t next_ms = 0;      // wall clock: nothing has expired before
+    int64_t earliest_ms = 0;  // of the records that this round has seen and left
+  };
+
   Position OldestYoungerThan(int64_t wall_ms) const;
   size_t ExpireIn(const OwnedChunk& chunk, int64_t now_ms);
+  size_t Remove(const OwnedChunk& chunk, int64_t now_ms, terrane::v1::ExpireRetries* found);
 
   const Core* const core_;
   const RetentionOptions options_;
-  // Where the next look at a chunk begins: shard key by (copy, range.min).
-  std::map<std::pair<CopyId, std::string>, std::string> resume_;
+  std::map<std::pair<CopyId, std::string>, Walk> walks_;  // by copy and range.min
 };
 
 }  // namespace terrane::shard
