@@ -166,6 +166,20 @@ TEST(Ownership, T58_SegmentFromBeforeThePinIsRefused) {
   EXPECT_EQ(target.CheckIngest(Segment(Position(99))).outcome, Outcome::kTooOld);
 }
 
+TEST(Ownership, T59_BusyRangeGetsInBecauseTheTailWaitsForIt) {
+  // However fast the source writes: the tail does not begin before the last segment is in, whatever its position ...
+  Ownership target;
+  target.ApplyPrepare(Prepare(), Position(1));
+  ASSERT_TRUE(target.ApplyIngest(Segment(Position(110), {"b", "f"}), Position(2)).ok());
+  EXPECT_EQ(target.CheckImportBatch(Batch(Position(100), Position(5000))).outcome, Outcome::kIncomplete);
+  ASSERT_TRUE(target.ApplyIngest(Segment(Position(4000), {"f", "m"}), Position(3)).ok());
+  ASSERT_TRUE(target.CheckImportBatch(Batch(Position(100), Position(5000))).ok());
+  target.FinishImportBatch(Batch(Position(100), Position(5000)));
+  // ... and waits at the position of a range that is copied again.
+  ASSERT_TRUE(target.ApplyBeginRepair(Repair({"c", "d"}, Position(6000)), Position(4)).ok());
+  EXPECT_EQ(target.CheckImportBatch(Batch(Position(5000), Position(6001))).outcome, Outcome::kIncomplete);
+}
+
 TEST(Ownership, T63_LateStepsOfADeadAttempt) {
   Ownership source = OwnedSource();
   source.ApplyEndAttempt(End(), Position(2));  // nothing to undo yet

@@ -106,18 +106,20 @@ class ShardFixture : public testing::Test {
   template <typename Request, typename Response>
   absl::Status Write(void (WritePath::*method)(CallState, const Request*, Response*, DoneCallback),
                      const Request& request, Response* response, CallState call = {}) {
-    std::promise<absl::Status> promise;
+    // Shared: set_value may still be under way when the answer is here.
+    auto promise = std::make_shared<std::promise<absl::Status>>();
     (host_->writes().*method)(std::move(call), &request, response,
-                              [&](absl::Status status) { promise.set_value(std::move(status)); });
-    return promise.get_future().get();
+                              [promise](absl::Status status) { promise->set_value(std::move(status)); });
+    return promise->get_future().get();
   }
   template <typename Request, typename Response>
   absl::Status Read(void (ReadPath::*method)(const CallState&, const Request*, Response*, DoneCallback),
                     const Request& request, Response* response, CallState call = {}) {
-    std::promise<absl::Status> promise;
+    // Shared: set_value may still be under way when the answer is here.
+    auto promise = std::make_shared<std::promise<absl::Status>>();
     (host_->reads().*method)(call, &request, response,
-                             [&](absl::Status status) { promise.set_value(std::move(status)); });
-    return promise.get_future().get();
+                             [promise](absl::Status status) { promise->set_value(std::move(status)); });
+    return promise->get_future().get();
   }
 
   static void AddDocument(std::string_view json, terrane::v1::ShardInsertRequest* request) {

@@ -1,6 +1,7 @@
 // A switch as two real shards see it: fence, drain, K, commit, end of an attempt, restarts in between.
 #include "fake_log.h"
 #include "rpc/status.h"
+#include "shard/splitter.h"
 #include "shard_fixture.h"
 #include "storage/segment.h"
 
@@ -105,7 +106,7 @@ class SwitchTest : public ShardFixture {
   int next_id_ = 100;
 };
 
-TEST_F(SwitchTest, FenceRefusesWritesAndKeepsReads) {
+TEST_F(SwitchTest, T02_FenceIsAnEntryThatMarksTheEndOfTheStream) {
   ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a"})").ok());
   Do(PinStep());
   const EntryResult fence = Do(Fence());
@@ -115,7 +116,6 @@ TEST_F(SwitchTest, FenceRefusesWritesAndKeepsReads) {
   EXPECT_EQ(Get("a", 1), R"({"_id":1,"k":"a"})");
   Do(FenceReads(fence.position));
   EXPECT_NE(Get("a", 1), R"({"_id":1,"k":"a"})");
-  // The fence's record in the oplog is the exact end of the stream (trap T02).
   auto record = host_->store().View()->GetOplog(fence.position);
   ASSERT_TRUE(record.ok() && record->has_value());
   v1::OplogEntry oplog;
@@ -275,6 +275,37 @@ TEST_F(SwitchTest, T22_DroppedCopyIsGoneAndItsSuccessorIsNot) {
     return host_->applier().View()->dropping().empty();
   };
   while (!remembered()) std::this_thread::yield();
+}
+
+TEST_F(SwitchTest, T62_HalfOfACopyLeavesNothingBehind) {
+  ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a"})").ok());
+  ASSERT_TRUE(Insert(R"({"_id": 2, "k": "n"})").ok());
+  v1::SplitChunkStep step;
+  step.set_collection_id(kCollection.value());
+  *step.mutable_range() = ToProto(KeyRange{"", std::nullopt});
+  step.set_at(KeyOf("m"));
+  ASSERT_TRUE(Splitter(&host_->core()).Split({}, step).ok());
+  const KeyRange left{"", KeyOf("m")};
+  v1::ShardEntry fence;
+  *fence.mutable_fence() = Fence();
+  *fence.mutable_fence()->mutable_range() = ToProto(left);
+  ASSERT_TRUE(Propose(fence).ok());
+  EXPECT_TRUE(Insert(R"({"_id": 3, "k": "o"})").ok());  // the other half is not disturbed
+  v1::ShardEntry release;
+  *release.mutable_release_copy() = Release();
+  *release.mutable_release_copy()->mutable_range() = ToProto(left);
+  ASSERT_TRUE(Propose(release).ok());
+  v1::ShardEntry drop;
+  *drop.mutable_drop_copy() = Drop(kCopy);
+  *drop.mutable_drop_copy()->mutable_range() = ToProto(left);
+  ASSERT_TRUE(Propose(drop).ok());
+  const auto left_is_empty = [&] {
+    auto view = host_->store().View(kCopy);
+    return view.ok() && !(*view)->Documents(kCopy, left)->Valid();
+  };
+  while (!left_is_empty()) std::this_thread::yield();
+  EXPECT_EQ(Get("n", 2), R"({"_id":2,"k":"n"})");
+  ExpectSoundCopy();
 }
 
 TEST_F(SwitchTest, T34_CopyUnderAReadIsNotRemoved) {

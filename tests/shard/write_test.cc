@@ -1,4 +1,5 @@
 // One write and one read through a real shard, and everything that a write may be.
+#include "fake_log.h"
 #include "rpc/status.h"
 #include "shard_fixture.h"
 
@@ -94,7 +95,7 @@ TEST_F(WriteTest, WhatMatchedNothingLeavesNoEntry) {
   EXPECT_EQ(OplogEntries(), before);
 }
 
-TEST_F(WriteTest, ShardKeyValueDoesNotChange) {
+TEST_F(WriteTest, T17_UpdateDoesNotMoveADocumentToAnotherKey) {
   ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a"})").ok());
   auto changed = Modify(ModifyOf("a", 1, R"({"$set": {"k": "b"}})"));
   EXPECT_EQ(rpc::ReasonOf(changed.status()), v1::ErrorDetail::SHARD_KEY_CHANGED);
@@ -209,7 +210,7 @@ TEST_F(WriteTest, ConcurrentIncrementsAllCount) {
   EXPECT_EQ(Get("a", 1), R"({"_id":1,"k":"a","n":200})");
 }
 
-TEST_F(WriteTest, T16_OplogHoldsAfterImagesWithTheShardKey) {
+TEST_F(WriteTest, T15_T16_OplogHoldsAfterImagesAndShardKeys) {
   ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a", "n": 5})").ok());
   ASSERT_TRUE(Modify(ModifyOf("a", 1, R"({"$inc": {"n": 2}})")).ok());
   ASSERT_TRUE(Modify(ModifyOf("a", 1, "")).ok());
@@ -221,12 +222,12 @@ TEST_F(WriteTest, T16_OplogHoldsAfterImagesWithTheShardKey) {
   ASSERT_EQ(entries.size(), 3u);
   EXPECT_EQ(ToJson(entries[1].changes(0).document()), R"({"_id":1,"k":"a","n":7})");
   EXPECT_TRUE(entries[2].changes(0).deleted());
-  EXPECT_EQ(entries[2].changes(0).shard_key(), KeyOf("a"));  // trap T15
+  EXPECT_EQ(entries[2].changes(0).shard_key(), KeyOf("a"));
   EXPECT_LT(entries[0].hybrid_time(), entries[1].hybrid_time());
   EXPECT_LT(entries[1].hybrid_time(), entries[2].hybrid_time());
 }
 
-TEST_F(WriteTest, ModifyManyGoesOnInPages) {
+TEST_F(WriteTest, T21_ModifyManyGoesOnInPagesAndTouchesEachDocumentOnce) {
   v1::ShardInsertRequest insert = InsertOf({}, RouteTo());
   for (int i = 0; i < 1500; ++i) {
     AddDocument(StrCat(R"({"_id":)", i, R"(,"k":"k)", i, R"(","n":0})"), &insert);
@@ -264,6 +265,53 @@ TEST_F(WriteTest, ModifyManyGoesOnInPages) {
   EXPECT_TRUE(removed.done());
 }
 
+TEST_F(WriteTest, T21_FenceInTheMiddleOfAPageResumesBehindWhatWasDone) {
+  // Two entries: the second document does not fit into the first one's.
+  ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a", "n": 0})").ok());
+  v1::ShardInsertRequest big = InsertOf({}, RouteTo());
+  v1::Change* change = big.add_documents();
+  change->set_shard_key(KeyOf("b"));
+  change->set_id(IdOf(2));
+  change->set_document(document::Builder()
+                           .Append("_id", 2)
+                           .Append("k", "b")
+                           .Append("n", 0)
+                           .Append("pad", std::string(9 << 20, 'x'))
+                           .Finish());
+  v1::ShardInsertResponse inserted;
+  ASSERT_TRUE(Insert(big, &inserted).ok());
+  replication::ReplicatedLog* real = host_->proposer().log();
+  FakeLog log;
+  log.SetLeader(true, true, real->Leader().term);
+  host_->proposer().SetLog(&log);
+  v1::ShardModifyManyRequest request;
+  *request.mutable_route() = RouteTo();
+  request.set_update(Json(R"({"$inc": {"n": 1}})"));
+  v1::ShardModifyManyResponse response;
+  std::promise<absl::Status> answer;
+  host_->writes().ModifyMany({}, &request, &response,
+                             [&](absl::Status status) { answer.set_value(std::move(status)); });
+  ASSERT_EQ(log.proposals(), 2u);
+  auto first = log.Take();
+  auto second = log.Take();
+  real->Propose(first.term, first.data, std::move(first.done));
+  std::promise<void> applied;
+  real->ReadIndex([&](absl::Status) { applied.set_value(); });
+  applied.get_future().get();
+  second.done({.outcome = replication::ProposeOutcome::kApplied, .status = Unavailable("fenced"), .value = {}});
+  ASSERT_TRUE(answer.get_future().get().ok());
+  host_->proposer().SetLog(real);
+  EXPECT_EQ(response.modified(), 1);
+  EXPECT_FALSE(response.done());
+  // The owner goes on behind the first.
+  request.set_resume(response.resume());
+  v1::ShardModifyManyResponse rest;
+  ASSERT_TRUE(Write(&WritePath::ModifyMany, request, &rest).ok());
+  EXPECT_EQ(rest.modified(), 1);
+  EXPECT_TRUE(rest.done());
+  EXPECT_EQ(Get("a", 1), R"({"_id":1,"k":"a","n":1})");
+}
+
 TEST_F(WriteTest, T67_LimitedModifyManyRetriedChangesNoOther) {
   for (int i = 1; i <= 3; ++i) {
     ASSERT_TRUE(Insert(StrCat(R"({"_id":)", i, R"(,"k":"k)", i, R"(","free":true})")).ok());
@@ -296,9 +344,8 @@ TEST_F(WriteTest, RequestMustLieInItsRoute) {
   EXPECT_TRUE(absl::IsInvalidArgument(Insert(R"({"_id": 1, "k": "a"})", route)));
 }
 
-TEST_F(WriteTest, LargestDocumentFits) {
-  const std::string big(16 * 1024 * 1024 - 100, 'x');  // trap T18
-  document::Builder builder;
+TEST_F(WriteTest, T18_LargestDocumentsFitIntoRequestsEntriesAndPages) {
+  const std::string big(16 * 1024 * 1024 - 100, 'x');
   v1::ShardInsertRequest request;
   *request.mutable_route() = RouteTo();
   for (int id = 1; id <= 3; ++id) {
