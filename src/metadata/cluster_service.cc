@@ -7,6 +7,7 @@
 #include "metadata/chunk_frontend.h"
 #include "metadata/collection_frontend.h"
 #include "metadata/node.h"
+#include "metadata/settings.h"
 #include "metadata/status_report.h"
 #include "rpc/stream.h"
 #include "rpc/unary.h"
@@ -117,6 +118,7 @@ class ClusterRpc final : public v1::Cluster::CallbackService {
   grpc::ServerUnaryReactor* SetSetting(grpc::CallbackServerContext* context, const v1::SetSettingRequest* request,
                                        v1::SetSettingResponse* response) override {
     return rpc::RunBlocking(context, executor_, [=, this](const rpc::Call& call) -> absl::Status {
+      TERRANE_RETURN_IF_ERROR(CheckSetting(request->name(), request->value()));
       v1::MetadataCommand command;
       command.set_request_id(NewUniqueBytes());
       command.mutable_set_setting()->set_name(request->name());

@@ -27,6 +27,17 @@ Node::Node(Options options, MetadataStateMachine* machine)
 
 Node::~Node() = default;
 
+void Node::SetAddress(std::string address) {
+  std::lock_guard lock(address_mutex_);
+  address_ = std::move(address);
+}
+
+std::string Node::AddressOf(const replication::Member& member) const {
+  if (member.replica != options_.replica) return member.address;
+  std::lock_guard lock(address_mutex_);
+  return address_.empty() ? member.address : address_;
+}
+
 absl::Status Node::CheckLeader() const {
   const replication::LeaderState leader = log().Leader();
   if (leader.is_leader && leader.ready_to_serve) return absl::OkStatus();

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -38,7 +39,10 @@ class Node : public migration::MetadataGateway {
     log_ = log;
     log_.notify_all();
   }
-  // For steps on shards; default: over `pool` (MakeRpcShardGateway).
+  // Where this node really listens, once that is known (its member may say port 0).
+  void SetAddress(std::string address);
+  std::string AddressOf(const replication::Member& member) const;
+  // For steps on shards. Once, before anything else is called.
   void SetShards(migration::ShardGateway* shards) { shards_ = shards; }
 
   MetadataStateMachine& machine() { return *machine_; }
@@ -86,6 +90,8 @@ class Node : public migration::MetadataGateway {
   std::atomic<replication::ReplicatedLog*> log_ = nullptr;
   migration::ShardGateway* shards_ = nullptr;
   ShardRegistry registry_;
+  mutable std::mutex address_mutex_;
+  std::string address_;  // empty: as the member says
 };
 
 }  // namespace terrane::metadata

@@ -99,6 +99,7 @@ class Server final : public MetadataServer {
     TERRANE_ASSIGN_OR_RETURN(
         server_,
         rpc::Server::Start({.address = options_.listen, .tls = options_.tls, .insecure = options_.insecure}, services));
+    node_->SetAddress(server_->address());
     return absl::OkStatus();
   }
 

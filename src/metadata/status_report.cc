@@ -47,7 +47,7 @@ void AddMetadataNodes(Node& node, rpc::ChannelPool* pool, v1::StatusResponse* re
   for (size_t i = 0; i < members.size(); ++i) {
     auto* info = response->add_metadata();
     info->set_replica_id(members[i].replica.value());
-    info->set_endpoint(members[i].address);
+    info->set_endpoint(node.AddressOf(members[i]));
     if (members[i].replica == node.options().replica) {
       info->set_leader(true);
       info->set_reachable(true);

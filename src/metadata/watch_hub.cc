@@ -79,23 +79,23 @@ std::unique_ptr<WatchHub::Subscription> WatchHub::Subscribe(Revision from, Revis
                                                             const std::function<SharedEvent()>& snapshot,
                                                             std::function<void()> wake) {
   std::unique_ptr<Subscription> subscription(new Subscription(this, std::move(wake)));
-  std::unique_lock lock(mutex_);
-  const bool known =
-      from.value() != 0 && from <= now && (from == now || (history_valid_ && from.value() >= history_begin_));
-  if (known) {
-    for (const Kept& kept : history_) {
-      if (kept.event->revision() <= from.value()) continue;
-      subscription->queue_.push_back(kept.event);
-      subscription->bytes_ += kept.bytes;
+  {
+    std::lock_guard lock(mutex_);
+    // From here on nothing passes by, not even what belongs to no revision.
+    subscriptions_.insert(subscription.get());
+    if (from.value() != 0 && from <= now && (from == now || (history_valid_ && from.value() >= history_begin_))) {
+      for (const Kept& kept : history_) {
+        if (kept.event->revision() <= from.value()) continue;
+        subscription->queue_.push_back(kept.event);
+        subscription->bytes_ += kept.bytes;
+      }
+      return subscription;
     }
-  } else {
-    lock.unlock();
-    SharedEvent first = snapshot();
-    lock.lock();
-    subscription->bytes_ += first->ByteSizeLong();
-    subscription->queue_.push_back(std::move(first));
   }
-  subscriptions_.insert(subscription.get());
+  SharedEvent first = snapshot();
+  std::lock_guard lock(mutex_);
+  subscription->bytes_ += first->ByteSizeLong();
+  subscription->queue_.push_front(std::move(first));
   return subscription;
 }
 
