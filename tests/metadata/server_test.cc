@@ -58,8 +58,13 @@ class ServerTest : public ::testing::Test {
     v1::CreateCollectionRequest request;
     v1::CreateCollectionResponse response;
     request.set_name(name);
-    grpc::ClientContext context;
-    auto status = rpc::FromGrpc(collections_->Create(&context, request, &response));
+    absl::Status status;
+    for (int i = 0; i < 200; ++i) {
+      grpc::ClientContext context;
+      status = rpc::FromGrpc(collections_->Create(&context, request, &response));
+      if (!absl::IsUnavailable(status)) break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
     if (!status.ok()) return status;
     return response;
   }
@@ -202,6 +207,102 @@ TEST_F(ServerTest, DropsACollection) {
   EXPECT_EQ(s1_.count("DropCopy"), 4);
   EXPECT_EQ(s2_.count("DropCopy"), 4);
   EXPECT_TRUE(Create("shop.orders").ok());
+}
+
+TEST_F(ServerTest, StatusSaysInSentencesWhatIsWrong) {
+  auto status = [this] {
+    grpc::ClientContext context;
+    v1::StatusResponse response;
+    EXPECT_TRUE(cluster_->Status(&context, v1::StatusRequest(), &response).ok());
+    return response;
+  };
+  Register("s1", s1_.address());
+  v1::StatusResponse silent = status();
+  ASSERT_EQ(silent.problems_size(), 1) << silent.DebugString();
+  EXPECT_NE(silent.problems(0).find("shard s1 has not been heard of"), std::string::npos) << silent.problems(0);
+
+  v1::ShardHeartbeatRequest heartbeat;
+  v1::ShardHeartbeatResponse heard;
+  heartbeat.set_shard("s1");
+  heartbeat.set_leader_endpoint(s1_.address());
+  heartbeat.mutable_statistics()->set_documents(12);
+  heartbeat.mutable_statistics()->set_disk_total_bytes(1000);
+  heartbeat.mutable_statistics()->set_disk_free_bytes(10);
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(metadata_->ShardHeartbeat(&context, heartbeat, &heard).ok());
+    EXPECT_GT(heard.wall_ms(), 0);
+  }
+  v1::StatusResponse full = status();
+  ASSERT_EQ(full.problems_size(), 1) << full.DebugString();
+  EXPECT_NE(full.problems(0).find("of disk left"), std::string::npos) << full.problems(0);
+  EXPECT_EQ(full.documents(), 12);
+  ASSERT_EQ(full.metadata_size(), 1);
+  EXPECT_TRUE(full.metadata(0).leader());
+  EXPECT_EQ(full.metadata(0).endpoint(), server_->address());
+  EXPECT_EQ(full.shards(0).leader_endpoint(), s1_.address());
+
+  heartbeat.set_shard("s9");
+  grpc::ClientContext context;
+  EXPECT_EQ(metadata_->ShardHeartbeat(&context, heartbeat, &heard).error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(ServerTest, SplitsAChunkWhereItIsToldOrInTheMiddle) {
+  Register("s1", s1_.address());
+  auto created = Create("shop.orders");
+  ASSERT_TRUE(created.ok()) << created.status();
+  auto split = [this](const std::string& key, const std::string& at) -> absl::StatusOr<v1::SplitChunkResponse> {
+    v1::SplitChunkRequest request;
+    v1::SplitChunkResponse response;
+    request.set_collection("shop.orders");
+    request.set_key(key);
+    request.set_at(at);
+    grpc::ClientContext context;
+    auto status = rpc::FromGrpc(cluster_->SplitChunk(&context, request, &response));
+    if (!status.ok()) return status;
+    return response;
+  };
+  const std::string min = created->chunks(1).range().min();
+  auto middle = split(min, "");
+  ASSERT_TRUE(middle.ok()) << middle.status();
+  ASSERT_EQ(middle->chunks_size(), 2);
+  EXPECT_EQ(middle->chunks(1).range().min(), min + "m");
+  auto told = split("", min + "a");
+  ASSERT_TRUE(told.ok()) << told.status();
+  EXPECT_EQ(told->chunks(0).range().max(), min + "a");
+  EXPECT_EQ(split("", min).status().code(), absl::StatusCode::kInvalidArgument);
+  s1_.Fail("SplitChunk", FailedPrecondition("it has no middle"));
+  EXPECT_EQ(split(min, "").status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(ServerTest, T64_AMigrationThatIsNotKnownIsAnErrorAndNoAnswer) {
+  Register("s1", s1_.address());
+  grpc::ClientContext context;
+  v1::GetMigrationRequest request;
+  v1::GetMigrationResponse response;
+  request.set_id(5);
+  auto status = rpc::FromGrpc(metadata_->GetMigration(&context, request, &response));
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(rpc::ReasonOf(status), v1::ErrorDetail::NO_SUCH_MIGRATION);
+}
+
+TEST_F(ServerTest, T11_AMoveIsAbortedOnDemand) {
+  Register("s1", s1_.address());
+  Register("s2", s2_.address());
+  auto created = Create("shop.orders");
+  ASSERT_TRUE(created.ok()) << created.status();
+  s2_.Fail("Import", absl::UnavailableError("not now"));
+  auto moved = Move("shop.orders", created->chunks(0).range().min(), "s2");
+  ASSERT_TRUE(moved.ok()) << moved.status();
+  grpc::ClientContext context;
+  v1::AbortMigrationRequest request;
+  v1::AbortMigrationResponse response;
+  request.set_id(moved->id());
+  ASSERT_TRUE(cluster_->AbortMigration(&context, request, &response).ok());
+  EXPECT_EQ(AwaitEnd(moved->id()).stage(), v1::Migration::ABORTED);
+  EXPECT_GE(s1_.count("EndAttempt"), 1);
+  EXPECT_GE(s2_.count("EndAttempt"), 1);
+  EXPECT_GE(s2_.count("DropCopy"), 1);
 }
 
 TEST_F(ServerTest, CheckFindsWhatIsWrong) {

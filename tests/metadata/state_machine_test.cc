@@ -1,0 +1,149 @@
+// The snapshot file and the state machine that lives in it.
+#include "metadata/state_machine.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "metadata/snapshot_file.h"
+
+namespace terrane::metadata {
+namespace {
+
+namespace fs = std::filesystem;
+
+class StateMachineTest : public ::testing::Test {
+ protected:
+  StateMachineTest() {
+    std::string pattern = ::testing::TempDir() + "metadata_machine_XXXXXX";
+    directory_ = mkdtemp(pattern.data());
+  }
+  ~StateMachineTest() override { fs::remove_all(directory_); }
+
+  std::unique_ptr<MetadataStateMachine> Open() {
+    auto machine = MetadataStateMachine::Open(directory_ / "state");
+    EXPECT_TRUE(machine.ok()) << machine.status();
+    return *std::move(machine);
+  }
+  v1::CommandResult Set(MetadataStateMachine& machine, const std::string& name, const std::string& value) {
+    v1::MetadataCommand command;
+    command.mutable_set_setting()->set_name(name);
+    command.mutable_set_setting()->set_value(value);
+    const std::string data = command.SerializeAsString();
+    std::vector<replication::CommittedEntry> batch(2);
+    batch[0] = {Position(machine.AppliedPosition().value() + 1), Term(1), "", true};
+    batch[1] = {Position(machine.AppliedPosition().value() + 2), Term(1), data, false};
+    std::vector<replication::ApplyResult> results(2);
+    EXPECT_TRUE(machine.Apply(batch, results).ok());
+    return std::any_cast<v1::CommandResult>(results[1].value);
+  }
+  std::string Setting(MetadataStateMachine& machine, const std::string& name) {
+    return machine.Read([&](const State& state) { return state.Setting(name); });
+  }
+  std::string Content(const fs::path& file) {
+    std::ifstream in(file, std::ios::binary);
+    std::ostringstream content;
+    content << in.rdbuf();
+    return content.str();
+  }
+  void Overwrite(const fs::path& file, const std::string& content) {
+    std::ofstream(file, std::ios::binary | std::ios::trunc) << content;
+  }
+
+  fs::path directory_;
+};
+
+TEST_F(StateMachineTest, WhatIsDurableSurvives) {
+  auto machine = Open();
+  EXPECT_EQ(machine->AppliedPosition(), Position(0));
+  Set(*machine, "a", "1");
+  auto durable = machine->MakeDurable();
+  ASSERT_TRUE(durable.ok()) << durable.status();
+  EXPECT_EQ(*durable, Position(2));
+  Set(*machine, "a", "2");
+  machine = Open();
+  EXPECT_EQ(machine->AppliedPosition(), Position(2));
+  EXPECT_EQ(Setting(*machine, "a"), "1");
+}
+
+TEST_F(StateMachineTest, ACheckpointReplacesTheWholeState) {
+  auto leader = Open();
+  Set(*leader, "a", "1");
+  fs::create_directory(directory_ / "checkpoint");
+  ASSERT_TRUE(leader->TakeCheckpoint(directory_ / "checkpoint").ok());
+
+  auto follower = *MetadataStateMachine::Open(directory_ / "follower");
+  Set(*follower, "b", "9");
+  auto subscription = follower->Subscribe(Revision(0), [] {});
+  ASSERT_TRUE(follower->InstallCheckpoint(directory_ / "checkpoint").ok());
+  EXPECT_EQ(follower->AppliedPosition(), leader->AppliedPosition());
+  EXPECT_EQ(Setting(*follower, "a"), "1");
+  EXPECT_EQ(Setting(*follower, "b"), "");
+  EXPECT_TRUE(subscription->cut_off());
+  subscription.reset();
+  // Durable on return.
+  follower = *MetadataStateMachine::Open(directory_ / "follower");
+  EXPECT_EQ(Setting(*follower, "a"), "1");
+  EXPECT_EQ(follower->InstallCheckpoint(directory_ / "none").code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(StateMachineTest, DamageIsNamedAndRefused) {
+  auto machine = Open();
+  Set(*machine, "a", "1");
+  ASSERT_TRUE(machine->MakeDurable().ok());
+  const fs::path file = directory_ / "state" / kSnapshotFileName;
+  const std::string good = Content(file);
+  for (size_t i = 0; i < good.size(); ++i) {
+    std::string bad = good;
+    bad[i] = static_cast<char>(bad[i] ^ 0x10);
+    Overwrite(file, bad);
+    auto opened = MetadataStateMachine::Open(directory_ / "state");
+    ASSERT_FALSE(opened.ok()) << "byte " << i;
+    EXPECT_NE(opened.status().ToString().find(file.string()), std::string::npos) << opened.status();
+  }
+  for (size_t length : {size_t{0}, size_t{5}, size_t{28}, good.size() - 1}) {
+    Overwrite(file, good.substr(0, length));
+    EXPECT_EQ(MetadataStateMachine::Open(directory_ / "state").status().code(), absl::StatusCode::kDataLoss) << length;
+  }
+  Overwrite(file, good);
+  EXPECT_TRUE(MetadataStateMachine::Open(directory_ / "state").ok());
+}
+
+TEST_F(StateMachineTest, ANewerFormatIsRefusedByName) {
+  Snapshot snapshot;
+  ASSERT_TRUE(WriteSnapshotFile(directory_ / "snapshot", snapshot).ok());
+  std::string newer = Content(directory_ / "snapshot");
+  newer[8] = 2;
+  Overwrite(directory_ / "snapshot", newer);
+  auto read = ReadSnapshotFile(directory_ / "snapshot");
+  EXPECT_EQ(read.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(read.status().ToString().find("version 2"), std::string::npos) << read.status();
+}
+
+TEST_F(StateMachineTest, WaitsEndWhenTheStateIsThereOrWithTheDeadline) {
+  auto machine = Open();
+  const auto now = Clock::System()->Now();
+  EXPECT_FALSE(machine->WaitUntil(now + std::chrono::milliseconds(20), [](const State&) { return false; }));
+  std::thread waiter([&] {
+    EXPECT_TRUE(machine->WaitUntil(now + std::chrono::seconds(60),
+                                   [](const State& state) { return state.Setting("a") == "1"; }));
+  });
+  Set(*machine, "a", "1");
+  waiter.join();
+  machine->Interrupt();
+  EXPECT_FALSE(machine->WaitUntil(now + std::chrono::seconds(60), [](const State&) { return false; }));
+}
+
+TEST_F(StateMachineTest, AnEntryThatIsNoCommandIsDamage) {
+  auto machine = Open();
+  std::vector<replication::CommittedEntry> batch(1);
+  batch[0] = {Position(1), Term(1), "\xff\xff\xff", false};
+  std::vector<replication::ApplyResult> results(1);
+  EXPECT_EQ(machine->Apply(batch, results).code(), absl::StatusCode::kDataLoss);
+}
+
+}  // namespace
+}  // namespace terrane::metadata
