@@ -6,8 +6,8 @@
 #include <random>
 #include <utility>
 
+#include "common/logging.h"
 #include "common/status.h"
-#include "spdlog/spdlog.h"
 
 namespace terrane::replication {
 namespace {
@@ -240,8 +240,8 @@ void Replica::NoteRoleLocked(const raft::RoleChange& role) {
     FlushPendingLocked();
     const Term term = *leading_term_;
     leading_term_.reset();
-    spdlog::info("{} replica {}: leads no more (term {})", options_.identity.group, options_.identity.replica.value(),
-                 term.value());
+    LogInfo("replication", "leads no more",
+            {{"group", options_.identity.group}, {"replica", options_.identity.replica}, {"term", term}});
     apply_.PushTask([this, term] {
       {
         std::lock_guard lock(published_mutex_);
@@ -254,8 +254,8 @@ void Replica::NoteRoleLocked(const raft::RoleChange& role) {
   if (leads && !leading_term_) {
     leading_term_ = role.term;
     ++leader_changes_;
-    spdlog::info("{} replica {}: leads in term {}", options_.identity.group, options_.identity.replica.value(),
-                 role.term.value());
+    LogInfo("replication", "leads",
+            {{"group", options_.identity.group}, {"replica", options_.identity.replica}, {"term", role.term}});
   }
 }
 
@@ -418,9 +418,10 @@ void Replica::Cut(uint64_t keep_bytes, std::function<void(absl::Status)> done) {
 void Replica::Fatal(absl::Status status) {
   if (dead_.exchange(true)) return;
   apply_.StopApplying();
-  spdlog::critical("{} replica {}: {}", options_.identity.group, options_.identity.replica.value(), status.ToString());
+  LogError("replication", "fatal",
+           {{"group", options_.identity.group}, {"replica", options_.identity.replica}, {"status", status}});
   if (!options_.on_fatal) {
-    spdlog::shutdown();
+    FlushLogs();
     ::_exit(70);
   }
   {

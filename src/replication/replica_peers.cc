@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/logging.h"
 #include "common/status.h"
 #include "replication/replica.h"
-#include "spdlog/spdlog.h"
 
 namespace terrane::replication {
 namespace {
@@ -67,9 +67,10 @@ void Replica::CheckDiskLocked(MonotonicTime now) {
   const MonotonicTime began = writer_.write_began();
   if (disk_stalled_ || began.count() == 0 || now - began < options_.timeouts.slow_disk) return;
   disk_stalled_ = true;
-  spdlog::warn("{} replica {}: a log write has been under way for {} ms", options_.identity.group,
-               options_.identity.replica.value(),
-               std::chrono::duration_cast<std::chrono::milliseconds>(now - began).count());
+  LogWarn("replication", "a log write has been under way for too long",
+          {{"group", options_.identity.group},
+           {"replica", options_.identity.replica},
+           {"ms", std::chrono::duration_cast<std::chrono::milliseconds>(now - began).count()}});
   core_.PersistStalled(true, now);
 }
 
@@ -99,8 +100,13 @@ void Replica::TakeBatch(PeerBatch batch) {
   if (batch.cluster != me.cluster || batch.group != me.group || batch.to != me.replica || batch.from == me.replica ||
       !heard_.contains(batch.from)) {
     if (complained_.insert(batch.from).second) {
-      spdlog::warn("{} replica {}: refuses traffic of replica {} of {} in cluster {} for replica {}", me.group,
-                   me.replica.value(), batch.from.value(), batch.group, batch.cluster, batch.to.value());
+      LogWarn("replication", "refuses traffic of another group",
+              {{"group", me.group},
+               {"replica", me.replica},
+               {"from", batch.from},
+               {"from_group", batch.group},
+               {"from_cluster", batch.cluster},
+               {"to", batch.to}});
     }
     return;
   }
@@ -113,7 +119,8 @@ void Replica::TakeBatch(PeerBatch batch) {
   heard_[batch.from] = directory_->Known(batch.from);
   if (!heard.ok()) {
     if (complained_.insert(batch.from).second)
-      spdlog::warn("{} replica {}: {}", me.group, me.replica.value(), MessageOf(heard));
+      LogWarn("replication", "refuses traffic of a peer",
+              {{"group", me.group}, {"replica", me.replica}, {"from", batch.from}, {"why", MessageOf(heard)}});
     return SendBatchLocked(batch.from, false, true, {});  // it learns from what we acknowledge
   }
   complained_.erase(batch.from);
@@ -212,8 +219,8 @@ void Replica::TakeFetched(Fetched fetched) {
     if (configuration) reference->configuration = *std::move(configuration);
   }
   if (!status.ok()) {
-    spdlog::warn("{} replica {}: cannot fetch a checkpoint: {}", options_.identity.group,
-                 options_.identity.replica.value(), status.ToString());
+    LogWarn("replication", "cannot fetch a checkpoint",
+            {{"group", options_.identity.group}, {"replica", options_.identity.replica}, {"status", status}});
     core_.SnapshotFailed(fetched.message);
     fetching_ = false;
     return DriveLocked();
@@ -250,8 +257,8 @@ absl::Status Replica::Install(const raft::SnapshotReference& snapshot) {
 absl::Status Replica::Installed(const raft::SnapshotReference& snapshot) {
   TERRANE_RETURN_IF_ERROR(RemoveInstallMarker(file_system_, *directory_));
   ++snapshots_installed_;
-  spdlog::info("{} replica {}: installed a checkpoint at position {}", options_.identity.group,
-               options_.identity.replica.value(), snapshot.index.value());
+  LogInfo("replication", "installed a checkpoint",
+          {{"group", options_.identity.group}, {"replica", options_.identity.replica}, {"position", snapshot.index}});
   std::lock_guard lock(mutex_);
   fetching_ = false;
   if (!closed_ && !dead_) core_.Applied(snapshot.index);
@@ -276,7 +283,7 @@ void Replica::OnCheckpointWanted(Position at_least,
     FileSystem* const file_system = file_system_;
     std::shared_ptr<Checkpoint> checkpoint(new Checkpoint, [file_system](Checkpoint* c) {
       if (absl::Status status = file_system->RemoveAll(c->directory); !status.ok()) {
-        spdlog::warn("checkpoint left behind: {}", status.ToString());
+        LogWarn("replication", "checkpoint left behind", {{"status", status}});
       }
       delete c;
     });
