@@ -70,6 +70,7 @@ std::string FormatBytes(int64_t bytes) {
 }
 
 std::string FormatMillis(double ms) {
+  if (ms == 0) return "0 ms";
   if (ms < 1000) return absl::StrFormat("%s ms", ThreeDigits(ms));
   if (ms < 120'000) return absl::StrFormat("%s s", ThreeDigits(ms / 1e3));
   if (ms < 7'200'000) return absl::StrFormat("%s min", ThreeDigits(ms / 60e3));

@@ -14,6 +14,7 @@
 #include "common/status.h"
 #include "document/shard_key.h"
 #include "tools/local_cluster.h"
+#include "tools/plural.h"
 
 namespace terrane::tools {
 
@@ -87,8 +88,5 @@ std::string DescribeRange(const terrane::v1::KeyRange& range, const document::Sh
 
 // Shows a migration until it has ended; used by `migration watch` and `chunk move --wait`. 0: done, 1: aborted.
 absl::StatusOr<int> WatchMigration(Cli& cli, client::Client& client, uint64_t id);
-
-// "1 document", "2 documents".
-std::string Plural(int64_t n, std::string_view noun);
 
 }  // namespace terrane::tools

@@ -8,10 +8,6 @@
 
 namespace terrane::tools {
 
-std::string Plural(int64_t n, std::string_view noun) {
-  return StrCat(FormatCount(n), " ", noun, n == 1 ? "" : "s");
-}
-
 absl::StatusOr<std::string> ParseQuery(std::string_view json) {
   if (json.empty()) return std::string();
   return document::DocumentFromJson(json, document::JsonMode::kQuery);

@@ -8,6 +8,7 @@
 #include "common/key_range.h"
 #include "common/strings.h"
 #include "common/units.h"
+#include "tools/plural.h"
 #include "tools/progress.h"
 
 namespace terrane::tools {
@@ -22,7 +23,7 @@ std::string Label(const std::string& label) {
 std::string DigestText(const Migration& m) {
   const v1::Digest& source = m.figures().source_digest().documents();
   const v1::Digest& target = m.figures().target_digest().documents();
-  return StrCat(FormatCount(source.count()), " documents on the source, ", FormatCount(target.count()),
+  return StrCat(Plural(source.count(), "document"), " on the source, ", FormatCount(target.count()),
                 " on the target, sums ",
                 source.high() == target.high() && source.low() == target.low() ? "equal" : "DIFFERENT");
 }
@@ -93,8 +94,8 @@ std::vector<std::string> ResultLines(const Migration& m) {
   AddAttempts(m, &lines);
   AddDamage(m, &lines);
   if (m.stage() == Migration::DONE) {
-    lines.push_back(StrCat(Label("copied"), StrCat(FormatCount(f.documents()), " documents"), ", ",
-                           FormatBytes(f.bytes()), " at ", absl::StrFormat("%.0f MB/s", f.copy_mb_per_s())));
+    lines.push_back(StrCat(Label("copied"), Plural(f.documents(), "document"), ", ", FormatBytes(f.bytes()),
+                           f.copy_mb_per_s() >= 0.5 ? absl::StrFormat(" at %.0f MB/s", f.copy_mb_per_s()) : ""));
     lines.push_back(StrCat(Label("verified"), DigestText(m)));
     lines.push_back(
         StrCat(Label("switch"), "writes held ", FormatMillis(f.write_pause_ms()),

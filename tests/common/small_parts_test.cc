@@ -49,6 +49,7 @@ TEST(UnitsTest, ReadsAndWrites) {
   EXPECT_EQ(FormatBytes(812), "812 B");
   EXPECT_EQ(FormatBytes(66'100'000), "66 MB");
   EXPECT_EQ(FormatBytes(610'000'000), "0.61 GB");
+  EXPECT_EQ(FormatMillis(0), "0 ms");
   EXPECT_EQ(FormatMillis(6.13), "6.1 ms");
   EXPECT_EQ(FormatMillis(1400), "1.4 s");
   EXPECT_EQ(FormatMillis(38 * 60e3), "38 min");
