@@ -6,6 +6,7 @@
 
 #include "common/status.h"
 #include "document/builder.h"
+#include "document/limits.h"
 #include "document/shard_key.h"
 #include "fakes.h"
 #include "proxy/server.h"
@@ -90,7 +91,7 @@ class ProxyServerTest : public ::testing::Test {
   }
   // The _ids in the order in which they came.
   absl::StatusOr<std::string> Find(const v1::FindRequest& request, std::vector<std::string>* tokens = nullptr) {
-    auto context = Context();
+    auto context = Context(30s);
     auto reader = stub_->Find(context.get(), request);
     v1::FindResponse response;
     std::string ids;
@@ -300,6 +301,69 @@ TEST_F(ProxyServerTest, T03_ACachedRouteWorksWithoutTheMetadataServiceAndTheShar
   metadata_server_->Shutdown(0ms);
   EXPECT_EQ(*Find(FindRequest()), "ax");
   EXPECT_EQ(Update(Id("x"), Inc())->modified(), 1);
+}
+
+TEST_F(ProxyServerTest, T04_AShardThatKnowsLessIsAskedAgain) {
+  ASSERT_TRUE(Insert({"a"}).ok());
+  {
+    std::lock_guard lock(world_.mutex);
+    for (int i = 0; i < 3; ++i) {
+      a_.refuse.push_back(rpc::WithReason(Unavailable("asking the metadata service"), ErrorDetail::ROUTE_AHEAD));
+    }
+    a_.requests = 0;
+  }
+  EXPECT_EQ(Update(Id("a"), Inc())->modified(), 1);
+  EXPECT_EQ(a_.requests, 4);
+}
+
+TEST_F(ProxyServerTest, T05_ATargetBeforeItsCommitSendsTheRequestBack) {
+  ASSERT_TRUE(Insert({"a"}).ok());
+  // Somebody claims too early that the chunk is b's. b refuses without naming an owner, and nothing happens there.
+  v1::ErrorDetail early;
+  early.set_reason(ErrorDetail::STALE_ROUTE);
+  *early.mutable_route() = MovedLeft();
+  {
+    std::lock_guard lock(world_.mutex);
+    a_.refuse.push_back(rpc::WithDetail(Aborted("moved"), early));
+    world_.effects = 0;
+  }
+  auto update = std::async(std::launch::async, [this] { return Update(Id("a"), Inc()); });
+  EXPECT_EQ(update.wait_for(100ms), std::future_status::timeout);
+  EXPECT_EQ(world_.effects, 0);
+  // The attempt ends: the source goes on under a token that outbids the claim.
+  v1::Route kept = left_;
+  kept.set_token(3);
+  {
+    std::lock_guard lock(world_.mutex);
+    a_.owned = {{kept}};
+  }
+  metadata_.SetChunk(kept);
+  EXPECT_EQ(update.get()->modified(), 1);
+  EXPECT_EQ(world_.effects, 1);
+}
+
+TEST_F(ProxyServerTest, T18_DocumentsOfTheGreatestSizePassOneByOneAndTogether) {
+  v1::InsertRequest request;
+  request.set_collection("shop.orders");
+  const size_t empty = Builder().Append("_id", "a").Append("x", "").Finish().size();
+  for (const char* id : {"a", "b", "x"}) {
+    request.add_documents(
+        Builder().Append("_id", id).Append("x", std::string(document::kMaxDocumentBytes - empty, 'x')).Finish());
+    ASSERT_EQ(request.documents().rbegin()->size(), document::kMaxDocumentBytes);
+  }
+  v1::InsertResponse response;
+  const absl::Status status = rpc::FromGrpc(stub_->Insert(Context(30s).get(), request, &response));
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(response.inserted(), 3);
+  EXPECT_EQ(*Find(FindRequest()), "abx");
+  EXPECT_EQ(*Find(FindRequest(Id("b"))), "b");
+  request.clear_documents();
+  request.add_documents(
+      Builder().Append("_id", "c").Append("x", std::string(document::kMaxDocumentBytes - empty + 1, 'x')).Finish());
+  response.Clear();
+  ASSERT_TRUE(stub_->Insert(Context(30s).get(), request, &response).ok());
+  ASSERT_EQ(response.errors_size(), 1);
+  EXPECT_EQ(response.errors(0).detail().reason(), ErrorDetail::DOCUMENT_TOO_LARGE);
 }
 
 TEST_F(ProxyServerTest, WritesToAFencedChunkWaitForItsRoute) {
