@@ -408,12 +408,19 @@ class Simulation {
   // ---- everybody else ----
 
   void ClientOrSource() {
-    if (!late_ends_.empty() && random_.OneIn(4)) {
+    // Clients come in bursts: what a write would mend by the way may stay as it is for a long time.
+    if (quiet_ > 0) {
+      --quiet_;
+      return;
+    }
+    if (random_.OneIn(20)) quiet_ = random_.Below(60);
+    if (!late_ends_.empty() && random_.OneIn(20)) {
       const v1::EndAttemptEntry end = late_ends_.front().entry();
       late_ends_.pop_front();
       return EndOnSource(end.move().attempt(), end.token());
     }
-    if (random_.OneIn(3)) return SourceAsks();
+    if (random_.OneIn(healed_ ? 3 : 20))
+      return SourceAsks();  // rarely: it asks once in a while, and clients all the time
     const v1::Chunk route = random_.OneIn(2) ? Chunk() : old_routes_[random_.Below(old_routes_.size())];
     if (random_.OneIn(6)) {  // to the shard that the route does not name
       WriteTarget(route, /*names_copy=*/route.shard() == "s2");
@@ -482,6 +489,7 @@ class Simulation {
   MonotonicTime now_ = std::chrono::seconds(1000);
   uint64_t generations_ = 0;
   bool healed_ = false;
+  uint64_t quiet_ = 0;  // so many times nobody does anything
   std::string wrong_;
   std::vector<v1::Chunk> old_routes_;
   std::vector<Coordinator> coordinators_;
@@ -534,7 +542,9 @@ TEST(MoveSimulationTest, T08_AFenceThatOpensByItselfIsFound) {
   EXPECT_TRUE(IsFound({.unfence_by_timer = true}));
 }
 TEST(MoveSimulationTest, T68_AFenceWithoutTokenIsFound) {
-  EXPECT_TRUE(IsFound({.fence_without_token = true}));
+  // The next fence overtakes the un-fence: harmless, because F records the token.
+  EXPECT_FALSE(IsFound({.end_answered_early = true}, 5000));
+  EXPECT_TRUE(IsFound({.fence_without_token = true, .end_answered_early = true}));
 }
 TEST(MoveSimulationTest, T54_ATokenThatProvesTooMuchIsFound) {
   EXPECT_TRUE(IsFound({.token_is_proof = true}));
