@@ -190,6 +190,11 @@ void Replica::DriveLocked() {
 }
 
 void Replica::HandleReadyLocked(raft::Ready ready) {
+  if (!core_.LeaseUntil()) {
+    // A lease ends before the TimeoutNow of a transfer is on its way, not after.
+    std::lock_guard lock(published_mutex_);
+    lease_until_.reset();
+  }
   SendLocked(std::move(ready.messages));
   if (ready.sequence != 0) {
     PersistJob job;

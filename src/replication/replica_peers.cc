@@ -187,7 +187,12 @@ void Replica::SendBatchLocked(ReplicaId to, bool greeting, bool urgent, std::vec
 // --- Checkpoints: the data comes before the reference ---
 
 void Replica::StepSnapshotLocked(raft::Message message, MonotonicTime now) {
-  if (!core_.WantsSnapshot(message, now) || fetching_) return;
+  if (!core_.WantsSnapshot(message, now)) {
+    // It has the data, or the message is old: the leader must hear so, or it goes on offering and sends nothing else.
+    core_.Step(message, now);
+    return;
+  }
+  if (fetching_) return;
   fetching_ = true;
   if (fetcher_.joinable()) fetcher_.join();  // it has handed over its result already
   fetcher_ = std::thread([this, message = std::move(message)]() mutable {

@@ -204,6 +204,10 @@ void Group::DeliverOnly(const std::function<bool(const Message&)>& wanted) {
   network_.insert(network_.begin(), rest.begin(), rest.end());
 }
 
+void Group::Drop(const std::function<bool(const Message&)>& unwanted) {
+  network_.erase(std::remove_if(network_.begin(), network_.end(), unwanted), network_.end());
+}
+
 void Group::Cut(uint64_t a, uint64_t b) {
   cut_.insert({a, b});
   cut_.insert({b, a});

@@ -44,6 +44,7 @@ class Group {
   // Delivers only what `wanted` says, once; the rest waits.
   void DeliverOnly(const std::function<bool(const Message&)>& wanted);
   void DropAll() { network_.clear(); }
+  void Drop(const std::function<bool(const Message&)>& unwanted);
   void Deliver(const Message& message);
   void Cut(uint64_t a, uint64_t b);  // both ways; what is sent is lost
   void Isolate(uint64_t id);
