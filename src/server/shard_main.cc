@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   line.AddBytes("disk-reserve", &options.disk_reserve_bytes,
                 "Writes are refused below this much free space; 0: the smaller of 1GiB and 2 % of the disk");
   line.AddBytes("cache", &options.cache_bytes, "Memory for blocks of data files");
+  line.Add("test-sync-delay", &options.test_sync_delay, "For tests: each sync takes this much longer");
   if (std::optional<int> exit = line.Parse(argc, argv)) return *exit;
 
   return server::Serve("terrane-shard", common, [&]() -> absl::StatusOr<server::RunningServer> {

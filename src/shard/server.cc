@@ -14,6 +14,7 @@
 #include "common/logging.h"
 #include "common/process.h"
 #include "common/status.h"
+#include "replication/file_system.h"
 #include "replication/grpc_transport.h"
 #include "rpc/channel.h"
 #include "rpc/server.h"
@@ -30,6 +31,7 @@
 #include "shard/shard_host.h"
 #include "shard/splitter.h"
 #include "shard/statistics.h"
+#include "storage/fault_injection.h"
 
 namespace terrane::shard {
 namespace {
@@ -133,6 +135,10 @@ class ShardServerImpl final : public ShardServer {
     host.store.directory = options_.directory / "store";
     host.store.block_cache_bytes = static_cast<uint64_t>(options_.cache_bytes);
     host.store.disk_reserve_bytes = static_cast<uint64_t>(options_.disk_reserve_bytes);
+    if (options_.test_sync_delay.count() > 0) {
+      host.store.faults = storage::FaultInjection::Create();
+      host.store.faults->SetSyncDelay(options_.test_sync_delay);
+    }
     host.leader_endpoint = [this] { return LeaderEndpoint(); };
     host.on_leader_stop = [this](Term) {
       if (imports_) imports_->LeaderStopped();
@@ -168,6 +174,10 @@ class ShardServerImpl final : public ShardServer {
     }
     log.timeouts = options_.timeouts;
     log.transport = transport_.get();
+    if (options_.test_sync_delay.count() > 0) {
+      slow_files_ = replication::MakeSlowSyncFileSystem(replication::FileSystem::System(), options_.test_sync_delay);
+      log.file_system = slow_files_.get();
+    }
     return host_->OpenLog(std::move(log));
   }
 
@@ -237,6 +247,7 @@ class ShardServerImpl final : public ShardServer {
   std::unique_ptr<MetadataLink> outcome_metadata_;  // a heartbeat under way does not delay a question
   std::unique_ptr<replication::GrpcTransport> transport_;
   std::unique_ptr<ImportManager> imports_;
+  std::unique_ptr<replication::FileSystem> slow_files_;  // the log's, if its syncs are to be slow
   std::unique_ptr<ShardHost> host_;
   std::unique_ptr<StatisticsCollector> statistics_;
   std::unique_ptr<Splitter> splitter_;

@@ -1,6 +1,7 @@
 // One replica of one shard as a server: what terrane-shard runs.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -28,6 +29,8 @@ struct ShardServerOptions {
   // Below this much free space writes are refused; 0: the smaller of 1 GiB and 2 % of the disk.
   int64_t disk_reserve_bytes = 0;
   int64_t cache_bytes = 64 << 20;  // RocksDB's block cache
+  // For tests and the bench: each sync of the log and of the store takes this much longer, as on a slower disk.
+  std::chrono::milliseconds test_sync_delay{0};
   // A mistake on disk while running ends the process with exit code 70 (replication/replicated_log.h).
 };
 
