@@ -64,6 +64,7 @@ class Demo {
     TERRANE_ASSIGN_OR_RETURN(const int killed, cluster_->Stop());
     if (killed > 0) problems_.Error(StrCat(killed, " processes had to be killed"));
     report_.client_errors = problems_.errors.load();
+    report_.retries = problems_.retries.load();
     return report_;
   }
 

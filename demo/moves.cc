@@ -73,6 +73,7 @@ absl::Status PauseProbe::Stop() {
   if (!write_thread_.joinable()) return absl::OkStatus();
   write_thread_.join();
   read_thread_.join();
+  problems_->retries += write_client_->Retries() + read_client_->Retries();
   return journal_.Close();
 }
 

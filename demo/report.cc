@@ -59,12 +59,14 @@ std::string ForPeople(const Report& report) {
       "  fence to commit    p50 %.1f ms   p99 %.1f ms   longest %.1f ms\n"
       "  foreground p99     %.1f ms without moves, %.1f ms with\n"
       "  copied at          %.0f MB/s\n"
-      "  proofs             %d of %d digests equal inside the fence; %d fences given up\n",
+      "  proofs             %d of %d digests equal inside the fence; %d fences given up\n"
+      "  retries            %d requests were sent again or held inside, so that no client saw it\n",
       report.moves, report.acknowledged_writes, report.reads, report.documents, report.lost, report.duplicated,
       report.wrong, report.client_errors, report.write_pause_ms.p50, report.write_pause_ms.p99,
       report.write_pause_ms.max, report.read_pause_ms.p50, report.read_pause_ms.p99, report.read_pause_ms.max,
       report.switch_write_ms.p50, report.switch_write_ms.p99, report.switch_write_ms.max, report.idle_ms.p99,
-      report.moving_ms.p99, report.copy_mb_per_s, report.digests_compared, report.moves, report.attempts_ended);
+      report.moving_ms.p99, report.copy_mb_per_s, report.digests_compared, report.moves, report.attempts_ended,
+      report.retries);
   for (const std::string& example : report.examples) StrAppend(&text, "  ! ", example, "\n");
   return text;
 }

@@ -32,7 +32,7 @@ struct Report {
   Percentiles moving_ms;         // and with one
   int64_t digests_compared = 0;  // inside a fence, equal
   int64_t attempts_ended = 0;    // fences that were given up
-  int64_t retries = 0;           // requests that the proxy sent again or held
+  int64_t retries = 0;           // what the clients, or the proxy for them, sent again or held
   int64_t check_findings = 0;
   double wall_seconds = 0;
   std::string commit;

@@ -81,6 +81,7 @@ class Traffic::ClientLoop {
     }
   }
   absl::Status Close() { return journal_.Close(); }
+  int64_t Retries() const { return client_->Retries(); }
 
  private:
   struct Own {
@@ -268,7 +269,10 @@ absl::Status Traffic::Stop() {
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
   absl::Status status;
-  for (const auto& loop : loops_) status.Update(loop->Close());
+  for (const auto& loop : loops_) {
+    problems_->retries += loop->Retries();
+    status.Update(loop->Close());
+  }
   loops_.clear();
   return status;
 }

@@ -31,10 +31,11 @@ struct LatencySink {
   Latencies writes;
 };
 
-// What went wrong as a client sees it; all zero at the end of a good demo.
+// What went wrong as a client sees it; all zero at the end of a good demo, but for the retries.
 struct TrafficProblems {
   std::atomic<int64_t> errors{0};       // statuses that the library handed up
   std::atomic<int64_t> wrong_reads{0};  // answers that contradict an acknowledged write
+  std::atomic<int64_t> retries{0};      // no problem: what was sent again, so that no client had one
   void Error(const std::string& text) { Note(&errors, text); }
   void WrongRead(const std::string& text) { Note(&wrong_reads, text); }
   std::vector<std::string> Examples() const;

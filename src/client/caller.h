@@ -51,20 +51,28 @@ class Caller {
       Response response;
       typename Service::StubInterface& interface = *stub;
       const grpc::Status answer = (interface.*method)(&context, request, &response);
+      NoteResent(context);
       if (answer.ok()) return response;
       absl::Status status = rpc::FromGrpc(answer);
       if (!repeatable || !absl::IsUnavailable(status)) return status;
       NextProxy(proxy);
       const auto pause = backoff.Next(Clock::System()->Now(), deadline);
       if (!pause) return Annotate(status, StrCat("given up after ", backoff.attempts() + 1, " attempts"));
+      NoteRetry();
       std::this_thread::sleep_for(*pause);  // the pause of the retry policy
     }
   }
+
+  void NoteRetry() { retries_.fetch_add(1, std::memory_order_relaxed); }
+  // What the proxy says of a call that is over.
+  void NoteResent(const grpc::ClientContext& context);
+  int64_t retries() const { return retries_.load(std::memory_order_relaxed); }
 
  private:
   std::chrono::milliseconds deadline_;
   std::vector<std::shared_ptr<grpc::Channel>> channels_;
   std::atomic<size_t> current_{0};
+  std::atomic<int64_t> retries_{0};
 };
 
 }  // namespace terrane::client

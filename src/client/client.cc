@@ -107,6 +107,7 @@ class GrpcClient : public Client {
   absl::StatusOr<v1::ListCollectionsResponse> ListCollections(CallOptions options) override {
     return caller_.Call<CollectionsStub>(&CollectionsStub::StubInterface::List, v1::ListCollectionsRequest(), options);
   }
+  int64_t Retries() const override { return caller_.retries(); }
   absl::StatusOr<v1::StatusResponse> Status(CallOptions options) override {
     return caller_.Call<ClusterStub>(&ClusterStub::StubInterface::Status, v1::StatusRequest(), options);
   }

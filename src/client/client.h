@@ -122,6 +122,10 @@ class Client {
   virtual absl::StatusOr<terrane::v1::AbortMigrationResponse> AbortMigration(uint64_t id, CallOptions options = {}) = 0;
   virtual absl::StatusOr<terrane::v1::ListShardsResponse> ListShards(CallOptions options = {}) = 0;
 
+  // How often something was sent again for calls of this client so far: by the client itself, and inside by the proxy,
+  // also because it was held during a switch.
+  virtual int64_t Retries() const = 0;
+
   // Runs the audit; `event` sees each message of the stream. Returns the number of findings. The deadline defaults to
   // one hour.
   virtual absl::StatusOr<int64_t> Check(terrane::v1::CheckRequest request,

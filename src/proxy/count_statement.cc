@@ -29,7 +29,7 @@ void RunCount(StatementContext context, const v1::CountRequest& request, v1::Cou
   auto each = [context, shared_filter, total](KeyRange range, std::function<void(absl::Status)> end) {
     auto walk = std::make_shared<CountWalk>(
         context.environment->calls, context.collection->id, [deadline = context.deadline] { return deadline; },
-        context.cancelled, /*write=*/false, kCount);
+        context.caller, /*write=*/false, kCount);
     walk->pieces.push_back({std::move(range), {}});
     walk->prepare = [shared_filter](v1::ShardCountRequest& page) { page.set_filter(*shared_filter); };
     walk->page = [total](v1::ShardCountResponse& page, const CountWalk::GoOn& go_on) {

@@ -33,11 +33,11 @@ class DocumentService final : public v1::Documents::CallbackService {
                                                    const v1::FindRequest* request) override {
     return rpc::RunStream<v1::FindResponse>(context, nullptr, [this, request](std::shared_ptr<FindStream> stream) {
       StatementContext statement{environment_, nullptr, stream->call().DeadlineOr(environment_->default_deadline),
-                                 [stream = stream.get()] { return stream->cancelled(); }};
+                                 &stream->call()};
       environment_->catalog->Open(request->collection(), [request, stream, statement](auto collection) mutable {
         if (!collection.ok()) return stream->Finish(collection.status());
         statement.collection = *std::move(collection);
-        // The statement holds the stream for as long as it asks whether it is cancelled.
+        // The statement holds the stream for as long as it asks the call anything.
         RunFind(std::move(statement), *request, std::move(stream));
       });
     });
@@ -87,8 +87,7 @@ class DocumentService final : public v1::Documents::CallbackService {
   template <typename Fn>
   grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext* context, std::string_view collection, Fn fn) {
     return rpc::RunUnary(context, nullptr, [this, collection, fn](const Call& call, Done done) {
-      StatementContext statement{environment_, nullptr, call.DeadlineOr(environment_->default_deadline),
-                                 [&call] { return call.cancelled(); }};
+      StatementContext statement{environment_, nullptr, call.DeadlineOr(environment_->default_deadline), &call};
       environment_->catalog->Open(collection, [fn, statement, done](auto opened) mutable {
         if (!opened.ok()) return done(opened.status());
         statement.collection = *std::move(opened);

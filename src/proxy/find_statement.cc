@@ -111,8 +111,8 @@ class FindStatement : public std::enable_shared_from_this<FindStatement> {
     auto deadline = [first, own_deadline, more = context_.environment->default_deadline] {
       return own_deadline ? first : Clock::System()->Now() + more;
     };
-    walk_ = std::make_shared<ScanWalk>(context_.environment->calls, context_.collection->id, deadline,
-                                       context_.cancelled, /*write=*/false, kScan);
+    walk_ = std::make_shared<ScanWalk>(context_.environment->calls, context_.collection->id, deadline, context_.caller,
+                                       /*write=*/false, kScan);
     for (KeyRange& range : plan_.ranges) walk_->pieces.push_back({std::move(range), {}});
     if (!request.resume_token().empty()) {
       if (absl::Status bad = Resume(request.resume_token(), context_.collection->id, &walk_->pieces); !bad.ok()) {

@@ -73,7 +73,7 @@ class ModifyStatement : public std::enable_shared_from_this<ModifyStatement> {
   std::shared_ptr<ModifyWalk> NewWalk() {
     auto walk = std::make_shared<ModifyWalk>(
         context_.environment->calls, context_.collection->id, [deadline = context_.deadline] { return deadline; },
-        context_.cancelled, /*write=*/true, kModifyMany);
+        context_.caller, /*write=*/true, kModifyMany);
     walk->prepare = [self = shared_from_this()](v1::ShardModifyManyRequest& page) {
       page.set_kind(self->m_.kind);
       page.set_filter(self->m_.filter);

@@ -36,11 +36,11 @@ class PageWalk : public std::enable_shared_from_this<PageWalk<Request, Response>
 
   // `deadline` gives that of the next page.
   PageWalk(const CallEnvironment* environment, CollectionId collection, std::function<MonotonicTime()> deadline,
-           std::function<bool()> cancelled, bool write, typename Call::Method method)
+           const rpc::Call* caller, bool write, typename Call::Method method)
       : environment_(environment),
         collection_(collection),
         deadline_(std::move(deadline)),
-        cancelled_(std::move(cancelled)),
+        caller_(caller),
         write_(write),
         method_(method) {}
 
@@ -62,8 +62,8 @@ class PageWalk : public std::enable_shared_from_this<PageWalk<Request, Response>
     KeyRange part = piece.range;
     const auto map = environment_->table->Get();
     if (const routing::ChunkRoute* route = map->Find(collection_, part.min)) part = part.Intersect(route->range);
-    auto call = std::make_shared<Call>(environment_, CallScope{collection_, deadline_(), cancelled_}, part.min, write_,
-                                       method_);
+    auto call =
+        std::make_shared<Call>(environment_, CallScope{collection_, deadline_(), caller_}, part.min, write_, method_);
     routing::ToProto(part, call->request.mutable_range());
     call->request.set_resume(piece.resume);
     prepare(call->request);
@@ -111,7 +111,7 @@ class PageWalk : public std::enable_shared_from_this<PageWalk<Request, Response>
   const CallEnvironment* const environment_;
   const CollectionId collection_;
   const std::function<MonotonicTime()> deadline_;
-  const std::function<bool()> cancelled_;
+  const rpc::Call* const caller_;
   const bool write_;
   const typename Call::Method method_;
 };

@@ -38,7 +38,7 @@ void CallsInFlight::CancelAll() {
 
 void RoutedCall::Attempt() {
   const MonotonicTime now = Clock::System()->Now();
-  if (scope_.cancelled && scope_.cancelled())
+  if (scope_.caller != nullptr && scope_.caller->cancelled())
     return End(CallEnd::kAnswered, absl::CancelledError("the caller went away"));
   if (now >= scope_.deadline) {
     if (last_error_.ok()) last_error_ = absl::DeadlineExceededError("the deadline is over");
@@ -72,6 +72,11 @@ void RoutedCall::Attempt() {
            [self = shared_from_this()](const grpc::Status& answer) { self->Answered(answer); });
 }
 
+void RoutedCall::AttemptAgain() {
+  if (scope_.caller != nullptr) scope_.caller->NoteResent();
+  Attempt();
+}
+
 void RoutedCall::End(CallEnd end, absl::Status status) {
   Ended(end, ForApplication(status));
 }
@@ -93,13 +98,13 @@ void RoutedCall::Answered(const grpc::Status& answer) {
       // A shard may leave out its own name.
       if (detail->route().shard().empty()) detail->mutable_route()->set_shard(route_.shard);
       environment_->table->Learn(detail->route());
-      if (detail->route().token() > route_.token.value() && quick_retries_++ < kQuickRetries) return Attempt();
+      if (detail->route().token() > route_.token.value() && quick_retries_++ < kQuickRetries) return AttemptAgain();
       return Refresh();
     case NextMove::kRefreshRoute: {
       // Perhaps the news has come meanwhile.
       const auto map = environment_->table->Get();
       const routing::ChunkRoute* route = map->Find(scope_.collection, key_);
-      if (route != nullptr && route->token > route_.token && quick_retries_++ < kQuickRetries) return Attempt();
+      if (route != nullptr && route->token > route_.token && quick_retries_++ < kQuickRetries) return AttemptAgain();
       return Refresh();
     }
     case NextMove::kHold:
@@ -108,7 +113,7 @@ void RoutedCall::Answered(const grpc::Status& answer) {
       return Pause();
     case NextMove::kOtherReplica:
       last_error_ = Annotate(status, StrCat("shard ", route_.shard, " at ", endpoint_));
-      if (link_->Failed(endpoint_, status) && quick_retries_++ < kQuickRetries) return Attempt();
+      if (link_->Failed(endpoint_, status) && quick_retries_++ < kQuickRetries) return AttemptAgain();
       return Pause();
   }
 }
@@ -143,7 +148,7 @@ void RoutedCall::Hold(const absl::Status& status, const std::optional<v1::ErrorD
       return;
     case HoldQueue::Answer::kSendAgain:
     case HoldQueue::Answer::kNoHold:
-      if (quick_retries_++ < kQuickRetries) return Attempt();
+      if (quick_retries_++ < kQuickRetries) return AttemptAgain();
       return Pause();
     case HoldQueue::Answer::kRefused:
       return End(CallEnd::kAnswered,
@@ -155,7 +160,7 @@ void RoutedCall::Resume(const absl::Status& status) {
   if (!status.ok()) return End(CallEnd::kAnswered, status);
   probing_ = true;
   quick_retries_ = 0;
-  Attempt();
+  AttemptAgain();
 }
 
 void RoutedCall::Refresh() {
@@ -168,7 +173,7 @@ void RoutedCall::Refresh() {
 void RoutedCall::Pause() {
   const auto pause = backoff_.Next(Clock::System()->Now(), scope_.deadline);
   if (!pause) return End(CallEnd::kAnswered, last_error_);
-  environment_->timer->After(*pause, [self = shared_from_this()] { self->Attempt(); });
+  environment_->timer->After(*pause, [self = shared_from_this()] { self->AttemptAgain(); });
 }
 
 }  // namespace terrane::proxy

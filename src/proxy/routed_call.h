@@ -23,6 +23,7 @@
 #include "proxy/shard_links.h"
 #include "routing/route_table.h"
 #include "rpc/retry_policy.h"
+#include "rpc/unary.h"
 
 namespace terrane::proxy {
 
@@ -60,8 +61,8 @@ struct CallEnvironment {
 struct CallScope {
   CollectionId collection;
   MonotonicTime deadline{};
-  // Nobody waits for the answer any more; may be null.
-  std::function<bool()> cancelled;
+  // The application's call, valid until it is answered; may be null.
+  const rpc::Call* caller = nullptr;
 };
 
 enum class CallEnd {
@@ -93,6 +94,7 @@ class RoutedCall : public std::enable_shared_from_this<RoutedCall> {
 
  private:
   void Attempt();
+  void AttemptAgain();
   void Answered(const grpc::Status& answer);
   void Hold(const absl::Status& status, const std::optional<v1::ErrorDetail>& detail);
   // True: the request waits; or the call is over.

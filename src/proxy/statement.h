@@ -45,9 +45,9 @@ struct StatementContext {
   const StatementEnvironment* environment;
   std::shared_ptr<const OpenCollection> collection;
   MonotonicTime deadline;
-  std::function<bool()> cancelled;  // may be null
+  const rpc::Call* caller;  // valid until it is answered
 
-  CallScope Scope() const { return {collection->id, deadline, cancelled}; }
+  CallScope Scope() const { return {collection->id, deadline, caller}; }
 };
 
 // kInvalidArgument: no session of 16 bytes, a negative statement.

@@ -80,6 +80,7 @@ class ServerStream : public std::enable_shared_from_this<ServerStream<Response>>
         writable_.notify_all();
         last_ = std::move(message);
         const grpc::Status wire = ToGrpc(*finish_);
+        call_.AddTrailers();
         lock.unlock();
         reactor_->StartWriteAndFinish(&last_, grpc::WriteOptions(), wire);
         return;
@@ -184,6 +185,7 @@ class ServerStream : public std::enable_shared_from_this<ServerStream<Response>>
     finished_ = true;
     on_cancel_ = nullptr;
     const grpc::Status status = ToGrpc(*finish_);
+    call_.AddTrailers();
     lock.unlock();
     reactor_->Finish(status);
   }

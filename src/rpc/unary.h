@@ -17,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -43,10 +44,12 @@ inline std::chrono::system_clock::time_point SystemDeadline(MonotonicTime deadli
          std::chrono::duration_cast<std::chrono::system_clock::duration>(deadline - Clock::System()->Now());
 }
 
+inline constexpr const char* kResentKey = "terrane-resent";
+
 // What a handler may know of its call. Thread-safe.
 class Call {
  public:
-  explicit Call(grpc::CallbackServerContext* context) : deadline_(DeadlineOf(context->deadline())) {}
+  explicit Call(grpc::CallbackServerContext* context) : context_(context), deadline_(DeadlineOf(context->deadline())) {}
 
   // On Clock::System(); nullopt: none was given.
   std::optional<MonotonicTime> deadline() const { return deadline_; }
@@ -57,10 +60,20 @@ class Call {
   // (What was proposed still takes its course.)
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
   void MarkCancelled() { cancelled_.store(true, std::memory_order_relaxed); }
+  // What the call is about was sent again, or held: the client is told how often, in kResentKey of the trailing
+  // metadata.
+  void NoteResent() const { resent_.fetch_add(1, std::memory_order_relaxed); }
+  // Right before the end of the call.
+  void AddTrailers() const {
+    const int64_t resent = resent_.load(std::memory_order_relaxed);
+    if (resent > 0) context_->AddTrailingMetadata(kResentKey, std::to_string(resent));
+  }
 
  private:
+  grpc::CallbackServerContext* const context_;
   const std::optional<MonotonicTime> deadline_;
   std::atomic<bool> cancelled_{false};
+  mutable std::atomic<int64_t> resent_{0};
 };
 
 namespace internal {
@@ -83,7 +96,10 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
 template <typename Fn>
 grpc::ServerUnaryReactor* RunUnary(grpc::CallbackServerContext* context, Executor* executor, Fn fn) {
   auto* reactor = new internal::UnaryReactor(context);
-  Done done = [reactor](absl::Status status) { reactor->Finish(ToGrpc(status)); };
+  Done done = [reactor](absl::Status status) {
+    reactor->call().AddTrailers();
+    reactor->Finish(ToGrpc(status));
+  };
   if (executor == nullptr) {
     fn(static_cast<const Call&>(reactor->call()), std::move(done));
   } else if (!executor->Post([reactor, done, fn = std::move(fn)]() mutable {

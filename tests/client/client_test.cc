@@ -29,7 +29,8 @@ class FakeProxy final : public v1::Documents::CallbackService {
 
   grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context, const v1::UpdateRequest* request,
                                    v1::UpdateResponse* response) override {
-    return rpc::RunUnary(context, nullptr, [=, this](const rpc::Call&, rpc::Done done) {
+    return rpc::RunUnary(context, nullptr, [=, this](const rpc::Call& call, rpc::Done done) {
+      for (int i = 0; i < resent; ++i) call.NoteResent();
       retries.push_back(request->retry());
       response->set_matched(1);
       done(NextAnswer());
@@ -68,6 +69,7 @@ class FakeProxy final : public v1::Documents::CallbackService {
   std::vector<v1::RetryId> retries;
   std::vector<int> finds;
   bool silent = false;
+  int resent = 0;  // what the proxy says that it sent again
 
  private:
   absl::Status NextAnswer() {
@@ -94,6 +96,17 @@ TEST_F(ClientTest, TheSameStatementGoesToTheNextProxy) {
   ASSERT_EQ(two_.retries.size(), 1u);
   EXPECT_EQ(one_.retries[0].SerializeAsString(), two_.retries[0].SerializeAsString());
   EXPECT_EQ(one_.retries[0].session().size(), 16u);
+}
+
+TEST_F(ClientTest, CountsWhatIsSentAgainHereAndInTheProxy) {
+  ASSERT_TRUE(client_->Update("shop.orders", filter_, filter_).ok());
+  EXPECT_EQ(client_->Retries(), 0);
+  one_.answers = {Unavailable("hold expired")};
+  ASSERT_TRUE(client_->Update("shop.orders", filter_, filter_).ok());
+  EXPECT_EQ(client_->Retries(), 1);
+  one_.resent = two_.resent = 3;
+  ASSERT_TRUE(client_->Update("shop.orders", filter_, filter_).ok());
+  EXPECT_EQ(client_->Retries(), 4);
 }
 
 TEST_F(ClientTest, ALostProxyCostsNoError) {

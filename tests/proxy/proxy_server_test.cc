@@ -11,6 +11,7 @@
 #include "fakes.h"
 #include "proxy/server.h"
 #include "rpc/channel.h"
+#include "rpc/unary.h"
 #include "terrane/v1/documents.grpc.pb.h"
 
 namespace terrane::proxy {
@@ -312,8 +313,19 @@ TEST_F(ProxyServerTest, T04_AShardThatKnowsLessIsAskedAgain) {
     }
     a_.requests = 0;
   }
-  EXPECT_EQ(Update(Id("a"), Inc())->modified(), 1);
+  v1::UpdateRequest update;
+  update.set_collection("shop.orders");
+  update.set_filter(Id("a"));
+  update.set_update(Inc());
+  v1::UpdateResponse response;
+  const auto context = Context();
+  ASSERT_TRUE(stub_->Update(context.get(), update, &response).ok());
+  EXPECT_EQ(response.modified(), 1);
   EXPECT_EQ(a_.requests, 4);
+  // The client is told how often.
+  const auto& trailers = context->GetServerTrailingMetadata();
+  ASSERT_TRUE(trailers.contains(rpc::kResentKey));
+  EXPECT_EQ(trailers.find(rpc::kResentKey)->second, "3");
 }
 
 TEST_F(ProxyServerTest, T05_ATargetBeforeItsCommitSendsTheRequestBack) {

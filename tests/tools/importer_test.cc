@@ -64,6 +64,7 @@ class FakeClient : public client::Client {
   }
   absl::Status DropCollection(std::string_view, client::CallOptions) override { return Refused(); }
   absl::StatusOr<v1::ListCollectionsResponse> ListCollections(client::CallOptions) override { return Refused(); }
+  int64_t Retries() const override { return 0; }
   absl::StatusOr<v1::StatusResponse> Status(client::CallOptions) override { return Refused(); }
   absl::StatusOr<v1::ListChunksResponse> ListChunks(std::string_view, client::CallOptions) override {
     return Refused();
