@@ -38,7 +38,8 @@ void AddAttempts(const Migration& m, std::vector<std::string>* lines) {
 void AddDamage(const Migration& m, std::vector<std::string>* lines) {
   if (m.figures().repaired_ranges() == 0 && m.figures().damaged().empty()) return;
   std::string text =
-      StrCat(Label("mended"), m.figures().repaired_ranges(), " ranges differed on the target and were copied again");
+      StrCat(Label("mended"), Plural(m.figures().repaired_ranges(), "range"), " differed on the target and ",
+             m.figures().repaired_ranges() == 1 ? "was" : "were", " copied again");
   for (const v1::KeyRange& range : m.figures().damaged()) {
     KeyRange plain;
     plain.min = range.min();
