@@ -7,11 +7,12 @@
 namespace terrane::bench {
 
 absl::StatusOr<std::unique_ptr<tools::LocalCluster>> StartCluster(const BenchOptions& options, const std::string& name,
-                                                                  int shards, std::vector<std::string> shard_flags) {
+                                                                  int shards, std::vector<std::string> shard_flags,
+                                                                  int metadata) {
   tools::LocalClusterOptions cluster;
   cluster.directory = options.directory / name;
   cluster.shards = shards;
-  cluster.metadata = 1;
+  cluster.metadata = metadata;
   cluster.tied = true;
   cluster.programs = options.programs;
   if (!shard_flags.empty()) cluster.flags[tools::Role::kShard] = std::move(shard_flags);

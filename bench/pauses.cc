@@ -1,10 +1,7 @@
-#include <atomic>
-#include <mutex>
-#include <thread>
-
 #include "chunk_moves.h"
 #include "common/histogram.h"
 #include "document/builder.h"
+#include "probe.h"
 #include "sections.h"
 
 namespace terrane::bench {
@@ -13,48 +10,6 @@ namespace {
 using BenchClock = std::chrono::steady_clock;
 constexpr const char* kCollection = "bench.pauses";
 constexpr int kDocuments = 2'000;
-
-// The longest operation of one client between two calls of Take.
-class Probe {
- public:
-  using Operation = std::function<absl::Status(int64_t sequence)>;
-  explicit Probe(Operation operation) : thread_([this, operation] { Run(operation); }) {}
-  ~Probe() {
-    stop_ = true;
-    if (thread_.joinable()) thread_.join();
-  }
-  // Microseconds; begins anew.
-  int64_t Take() { return longest_.exchange(0); }
-  int64_t operations() const { return operations_.load(); }
-  absl::Status status() const {
-    std::lock_guard lock(mutex_);
-    return status_;
-  }
-
- private:
-  void Run(const Operation& operation) {
-    for (int64_t sequence = 0; !stop_; ++sequence) {
-      const auto start = BenchClock::now();
-      const absl::Status status = operation(sequence);
-      const int64_t took = std::chrono::duration_cast<std::chrono::microseconds>(BenchClock::now() - start).count();
-      ++operations_;
-      int64_t seen = longest_.load();
-      while (took > seen && !longest_.compare_exchange_weak(seen, took)) {
-      }
-      if (!status.ok()) {
-        std::lock_guard lock(mutex_);
-        status_.Update(status);
-        return;
-      }
-    }
-  }
-  std::atomic<bool> stop_{false};
-  std::atomic<int64_t> longest_{0};
-  std::atomic<int64_t> operations_{0};
-  mutable std::mutex mutex_;
-  absl::Status status_;
-  std::thread thread_;
-};
 
 }  // namespace
 

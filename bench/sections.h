@@ -22,8 +22,8 @@ struct BenchOptions {
 
 // A cluster under options.directory/name that ends with the object.
 absl::StatusOr<std::unique_ptr<tools::LocalCluster>> StartCluster(const BenchOptions& options, const std::string& name,
-                                                                  int shards,
-                                                                  std::vector<std::string> shard_flags = {});
+                                                                  int shards, std::vector<std::string> shard_flags = {},
+                                                                  int metadata = 1);
 
 // Point reads and durable writes through the proxy against a two-hop echo, at 1 and 16 clients.
 absl::Status BenchRequests(const BenchOptions& options, Table* table);
@@ -36,6 +36,8 @@ absl::Status BenchRaftHost(const BenchOptions& options, Table* table);
 absl::Status BenchMove(const BenchOptions& options, Table* table);
 // The pauses of many moves of small chunks, as a client with >= 200 operations/s on the chunk sees them.
 absl::Status BenchPauses(const BenchOptions& options, Table* table);
+// How long the metadata service takes no command when its leader is killed.
+absl::Status BenchFailover(const BenchOptions& options, Table* table);
 // CPU and memory of an idle cluster of three shards.
 absl::Status BenchIdle(const BenchOptions& options, Table* table);
 
