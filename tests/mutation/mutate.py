@@ -11,10 +11,9 @@ import glob
 import os
 import random
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
+
+from tree_copy import TreeCopy
 
 # A mutation is a pattern and what replaces one occurrence of it.
 OPERATORS = [
@@ -40,13 +39,6 @@ def candidates(path):
                     yield number, match.span(), match.expand(replacement)
 
 
-def run(command, tree, seconds):
-    try:
-        return subprocess.run(command, cwd=tree, shell=True, capture_output=True, text=True, timeout=seconds).returncode
-    except subprocess.TimeoutExpired:
-        return -1
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
@@ -55,42 +47,45 @@ def main():
     parser.add_argument("--folders", nargs="*", default=["raft", "routing", "metadata", "migration", "document"])
     parser.add_argument("--also", default="", help="ctest pattern of more tests that may kill, e.g. simulation")
     options = parser.parse_args()
-    root = subprocess.check_output(["git", "rev-parse", "--show-toplevel"], text=True).strip()
-    tree = tempfile.mkdtemp(prefix="terrane-mutants-")
-    subprocess.run(f"git ls-files -z | xargs -0 cp --parents -t {tree}", cwd=root, shell=True, check=True)
-    tests = " ".join(f"{folder}_test" for folder in options.folders)
-    if run(f"cmake --preset release && ninja -C build/release {tests}", tree, 3600) != 0:
+    with TreeCopy() as tree:
+        mutate(tree, options)
+
+
+def mutate(tree, options):
+    def fails(command, seconds):
+        return tree.run(command, seconds)[0] != 0
+
+    if tree.configure()[0] != 0 or tree.build([f"{folder}_test" for folder in options.folders])[0] != 0:
         sys.exit("the tree does not build")
     drawn = random.Random(options.seed)
-    files = sorted(path for folder in options.folders for path in glob.glob(f"{tree}/src/{folder}/*.cc"))
+    files = sorted(path for folder in options.folders for path in glob.glob(f"{tree.path}/src/{folder}/*.cc"))
     sites = [(path, *site) for path in files for site in candidates(path)]
     killed = survived = 0
     while killed + survived < options.count:
         path, number, (start, end), replacement = drawn.choice(sites)
-        name = os.path.relpath(path, tree)
+        name = os.path.relpath(path, tree.path)
         with open(path) as source:
-            lines = source.read().split("\n")
+            text = source.read()
+        lines = text.split("\n")
         original = lines[number]
         lines[number] = original[:start] + replacement + original[end:]
-        shutil.copy(path, path + ".original")
         with open(path, "w") as source:
             source.write("\n".join(lines))
-        folder = name.split("/")[1]
-        if run(f"ninja -C build/release {folder}_test", tree, 900) != 0:
+        test = f"{name.split('/')[1]}_test"
+        if tree.build([test], 900)[0] != 0:
             outcome = "not compiled"
-        elif run(f"build/release/tests/{folder}/{folder}_test --gtest_brief=1 || false", tree, options.seconds) != 0:
+        elif fails(f"{tree.test_binary(test)} --gtest_brief=1", options.seconds):
             outcome = "killed"
-        elif options.also and run(f"ninja -C build/release && ctest --test-dir build/release -R '{options.also}'", tree, 1800) != 0:
+        elif options.also and fails(f"ninja -C build/release && ctest --test-dir build/release -R '{options.also}'", 1800):
             outcome = "killed"
         else:
             outcome = "survived"
         killed += outcome == "killed"
         survived += outcome == "survived"
         print(f"{outcome:12} {name}:{number + 1}\n    - {original.strip()}\n    + {lines[number].strip()}", flush=True)
-        os.replace(path + ".original", path)
-        os.utime(path)
+        with open(path, "w") as source:
+            source.write(text)
     print(f"{killed} of {killed + survived} mutants killed (seed {options.seed})")
-    shutil.rmtree(tree)
 
 
 if __name__ == "__main__":

@@ -319,7 +319,8 @@ TEST_F(ProxyServerTest, T04_AShardThatKnowsLessIsAskedAgain) {
   update.set_update(Inc());
   v1::UpdateResponse response;
   const auto context = Context();
-  ASSERT_TRUE(stub_->Update(context.get(), update, &response).ok());
+  const absl::Status status = rpc::FromGrpc(stub_->Update(context.get(), update, &response));
+  ASSERT_TRUE(status.ok()) << status;
   EXPECT_EQ(response.modified(), 1);
   EXPECT_EQ(a_.requests, 4);
   // The client is told how often.
@@ -350,7 +351,9 @@ TEST_F(ProxyServerTest, T05_ATargetBeforeItsCommitSendsTheRequestBack) {
     a_.owned = {{kept}};
   }
   metadata_.SetChunk(kept);
-  EXPECT_EQ(update.get()->modified(), 1);
+  const auto updated = update.get();
+  ASSERT_TRUE(updated.ok()) << updated.status();
+  EXPECT_EQ(updated->modified(), 1);
   EXPECT_EQ(world_.effects, 1);
 }
 

@@ -78,6 +78,44 @@ TEST_F(MoveTest, T02_TheFenceIsTheEndOfTheStream) {
   for (uint64_t n : acknowledged) EXPECT_TRUE((*view)->GetDocument(kTargetCopy, Key(n), "id")->has_value()) << n;
 }
 
+// Both sides hash what they hold at one position of the source, so writes that go on meanwhile are no difference.
+TEST_F(MoveTest, T30_WritesDuringVerificationAreNoDamage) {
+  CreateChunk();
+  Fill(0, 3000);
+  PinAndPrepare();
+  ImportUntilCopied();
+  std::atomic<bool> stop{false};
+  std::atomic<int> written{0};
+  std::vector<std::thread> writers;
+  for (uint64_t seed = 1; seed <= 4; ++seed) {
+    writers.emplace_back([&, seed] {
+      std::mt19937_64 random(seed);
+      for (int64_t n = 0; !stop; ++n) {
+        // Over all of the range: inserts, updates of the same size, deletes, retry records.
+        const uint64_t key = random() % 4000;
+        const absl::Status status = random() % 8 == 0
+                                        ? Write({Delete(key)})
+                                        : Write({Put(key, StrCat("written by ", seed, " as ", n % 10)),
+                                                 Put(key + 1, "neighbour", static_cast<int64_t>(seed * 1000000) + n)});
+        EXPECT_TRUE(status.ok()) << status;
+        ++written;
+      }
+    });
+  }
+  int meanwhile = 0;
+  for (int round = 0; meanwhile < 300 && !HasFailure(); ++round) {
+    const int before = written;
+    const v1::VerifyStatus verified = VerifyUntilDone(1, /*restart=*/round > 0);
+    meanwhile += written - before;
+    EXPECT_TRUE(verified.equal()) << verified.error();
+    EXPECT_EQ(verified.repaired_size(), 0) << FromProto(verified.repaired(0)).ToString();
+    EXPECT_GT(verified.documents(), 2000);
+  }
+  stop = true;
+  for (std::thread& writer : writers) writer.join();
+  Switch();
+}
+
 TEST_F(MoveTest, T29_T33_WhatDiffersAtTheTargetIsFoundNamedAndMended) {
   CreateChunk();
   Fill(0, 2000);
@@ -259,7 +297,7 @@ TEST_F(MoveTest, T18_DocumentsLargerThanABatchASegmentAMessage) {
   ASSERT_TRUE(Write({Put(1, large)}).ok());
   ASSERT_TRUE(Write({Put(2, "small")}).ok());
   PinAndPrepare();
-  ImportUntilCopied();
+  ASSERT_EQ(ImportUntilCopied().documents(), 2);
   ASSERT_TRUE(Write({Put(3, large)}).ok());  // through the tail
   ImportUntil([](const v1::ImportStatus& status) { return status.documents() == 3; });
   EXPECT_TRUE(VerifyUntilDone().equal());

@@ -263,7 +263,7 @@ class FakeMetadata : public MetadataLink {
   std::atomic<int> asked_{0};
 };
 
-TEST_F(UpkeepTest, T07_FencedSourceAsksUntilItKnows) {
+TEST_F(UpkeepTest, T07_T08_FencedSourceAsksUntilItKnows) {
   v1::ShardEntry fence;
   *fence.mutable_fence() = Fence();
   *fence.mutable_fence()->mutable_range() = ToProto(KeyRange{"", std::nullopt});
@@ -271,16 +271,17 @@ TEST_F(UpkeepTest, T07_FencedSourceAsksUntilItKnows) {
   FakeMetadata metadata;
   OutcomeWatch watch(&host_->core(), &metadata,
                      {.tick = std::chrono::milliseconds(1), .patience = std::chrono::milliseconds(0)});
-  const auto wait_for_questions = [&](int more) {
+  const auto state = [&] { return host_->applier().View()->OfCopy(kCopy)[0]->state; };
+  const auto stays_fenced = [&](int questions) {
     const int before = metadata.asked();
-    while (metadata.asked() < before + more) std::this_thread::yield();
+    while (state() == ChunkState::kWriteFenced && metadata.asked() < before + questions) std::this_thread::yield();
+    return state() == ChunkState::kWriteFenced;
   };
-  wait_for_questions(3);  // silence
+  ASSERT_TRUE(stays_fenced(3)) << "by silence";
   metadata.Set(RecordOf(v1::Migration::FENCING, 1));
-  wait_for_questions(3);  // still under way
-  EXPECT_EQ(host_->applier().View()->OfCopy(kCopy)[0]->state, ChunkState::kWriteFenced);
+  ASSERT_TRUE(stays_fenced(3)) << "while the attempt is under way";
   metadata.Set(RecordOf(v1::Migration::CATCHING_UP, 2));
-  while (host_->applier().View()->OfCopy(kCopy)[0]->state != ChunkState::kOwned) std::this_thread::yield();
+  while (state() != ChunkState::kOwned) std::this_thread::yield();
   EXPECT_TRUE(Insert(R"({"_id": 1, "k": "a"})", RouteTo(kCopy, Token(6))).ok());
 }
 
