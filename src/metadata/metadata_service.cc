@@ -180,6 +180,7 @@ class MetadataService::Impl final : public v1::Metadata::CallbackService {
       *command.mutable_register_shard()->mutable_replicas() = request->replicas();
       command.set_request_id(NewUniqueBytes());
       TERRANE_RETURN_IF_ERROR(node_.Commit(std::move(command), deadline).status());
+      node_.registry().Registered(request->shard());
       response->set_cluster(cluster);
       return absl::OkStatus();
     });

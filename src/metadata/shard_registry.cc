@@ -1,5 +1,7 @@
 #include "metadata/shard_registry.h"
 
+#include <algorithm>
+
 namespace terrane::metadata {
 
 bool ShardRegistry::Heard(const v1::ShardHeartbeatRequest& heartbeat) {
@@ -11,6 +13,18 @@ bool ShardRegistry::Heard(const v1::ShardHeartbeatRequest& heartbeat) {
   report.heard = clock_->Now();
   report.heard_wall = clock_->Wall();
   return changed;
+}
+
+void ShardRegistry::Registered(const std::string& shard) {
+  std::lock_guard lock(mutex_);
+  registered_[shard] = clock_->Now();
+}
+
+MonotonicTime ShardRegistry::SilentSince(const std::string& shard) const {
+  std::lock_guard lock(mutex_);
+  if (auto report = reports_.find(shard); report != reports_.end()) return report->second.heard;
+  auto registered = registered_.find(shard);
+  return registered == registered_.end() ? listening_since_ : std::max(registered->second, listening_since_);
 }
 
 std::optional<ShardRegistry::Report> ShardRegistry::Find(const std::string& shard) const {
@@ -34,6 +48,8 @@ void ShardRegistry::Decorate(v1::Shard* shard) const {
 void ShardRegistry::Clear() {
   std::lock_guard lock(mutex_);
   reports_.clear();
+  registered_.clear();
+  listening_since_ = clock_->Now();
 }
 
 }  // namespace terrane::metadata

@@ -18,7 +18,7 @@ inline constexpr std::chrono::seconds kShardSilence(3);
 // Thread-safe.
 class ShardRegistry {
  public:
-  explicit ShardRegistry(Clock* clock) : clock_(clock) {}
+  explicit ShardRegistry(Clock* clock) : clock_(clock), listening_since_(clock->Now()) {}
 
   struct Report {
     std::string leader_endpoint;
@@ -27,18 +27,25 @@ class ShardRegistry {
     WallTime heard_wall{0};
   };
 
+  // The shard has just registered: a heartbeat is to be expected from now on.
+  void Registered(const std::string& shard);
   // True: the shard's leader is another one than before.
   bool Heard(const v1::ShardHeartbeatRequest& heartbeat);
   std::optional<Report> Find(const std::string& shard) const;
+  // Since when nothing was heard of it: its last heartbeat, or, without one, its registration here or the moment when
+  // this node began to listen.
+  MonotonicTime SilentSince(const std::string& shard) const;
   // Fills in what is not replicated.
   void Decorate(v1::Shard* shard) const;
-  // Others lead now: what was heard is of no use any more.
+  // Others led meanwhile: what was heard is of no use any more, and shards have time to be heard of.
   void Clear();
 
  private:
   Clock* const clock_;
   mutable std::mutex mutex_;
   std::map<std::string, Report> reports_;
+  std::map<std::string, MonotonicTime> registered_;
+  MonotonicTime listening_since_;
 };
 
 }  // namespace terrane::metadata

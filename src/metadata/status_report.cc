@@ -74,17 +74,15 @@ void AddMetadataNodes(Node& node, rpc::ChannelPool* pool, v1::StatusResponse* re
   }
 }
 
-void CheckShard(const v1::Shard& shard, const std::optional<ShardRegistry::Report>& report, MonotonicTime now,
+void CheckShard(const v1::Shard& shard, const ShardRegistry& registry, MonotonicTime now,
                 v1::StatusResponse* response) {
-  if (!report) {
-    response->add_problems(
-        StrCat("shard ", shard.name(), " has not been heard of since this metadata leader was elected"));
-    return;
+  const auto silence = std::chrono::duration_cast<std::chrono::seconds>(now - registry.SilentSince(shard.name()));
+  const std::optional<ShardRegistry::Report> report = registry.Find(shard.name());
+  if (silence >= kShardSilence) {
+    response->add_problems(StrCat("shard ", shard.name(), " has been silent for ", silence.count(), " s",
+                                  report ? "" : ", for as long as this metadata leader is listening"));
   }
-  if (now - report->heard > kShardSilence) {
-    response->add_problems(StrCat("shard ", shard.name(), " has been silent for ",
-                                  std::chrono::duration_cast<std::chrono::seconds>(now - report->heard).count(), " s"));
-  }
+  if (!report) return;
   const auto& statistics = report->statistics;
   if (statistics.disk_total_bytes() > 0 && static_cast<double>(statistics.disk_free_bytes()) <
                                                kLowDisk * static_cast<double>(statistics.disk_total_bytes())) {
@@ -129,7 +127,7 @@ absl::StatusOr<v1::StatusResponse> MakeStatusReport(Node& node, rpc::ChannelPool
   AddMetadataNodes(node, pool, &response);
   const MonotonicTime now = node.clock()->Now();
   for (auto& shard : *response.mutable_shards()) {
-    CheckShard(shard, node.registry().Find(shard.name()), now, &response);
+    CheckShard(shard, node.registry(), now, &response);
     node.registry().Decorate(&shard);
     response.set_documents(response.documents() + shard.statistics().documents());
     response.set_bytes(response.bytes() + shard.statistics().document_bytes());

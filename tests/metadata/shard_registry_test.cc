@@ -1,0 +1,53 @@
+#include "metadata/shard_registry.h"
+
+#include <gtest/gtest.h>
+
+namespace terrane::metadata {
+namespace {
+
+using namespace std::chrono_literals;
+
+class HandClock final : public Clock {
+ public:
+  MonotonicTime Now() const override { return now; }
+  WallTime Wall() const override { return std::chrono::duration_cast<WallTime>(now); }
+  MonotonicTime now = 100s;
+};
+
+v1::ShardHeartbeatRequest From(const std::string& shard, const std::string& leader) {
+  v1::ShardHeartbeatRequest heartbeat;
+  heartbeat.set_shard(shard);
+  heartbeat.set_leader_endpoint(leader);
+  return heartbeat;
+}
+
+TEST(ShardRegistryTest, SilenceBeginsWhenSomethingCouldHaveBeenHeard) {
+  HandClock clock;
+  ShardRegistry registry(&clock);
+  EXPECT_EQ(registry.SilentSince("s1"), 100s);  // this node listens
+  clock.now = 110s;
+  registry.Registered("s1");
+  EXPECT_EQ(registry.SilentSince("s1"), 110s);
+  clock.now = 111s;
+  registry.Heard(From("s1", "a:1"));
+  clock.now = 200s;
+  EXPECT_EQ(registry.SilentSince("s1"), 111s);
+  registry.Clear();  // another one led meanwhile
+  EXPECT_EQ(registry.SilentSince("s1"), 200s);
+}
+
+TEST(ShardRegistryTest, AnotherLeaderIsNews) {
+  HandClock clock;
+  ShardRegistry registry(&clock);
+  EXPECT_TRUE(registry.Heard(From("s1", "a:1")));
+  EXPECT_FALSE(registry.Heard(From("s1", "a:1")));
+  EXPECT_TRUE(registry.Heard(From("s1", "b:1")));
+  v1::Shard shard;
+  shard.set_name("s1");
+  registry.Decorate(&shard);
+  EXPECT_EQ(shard.leader_endpoint(), "b:1");
+  EXPECT_EQ(shard.last_heartbeat_ms(), 100'000);
+}
+
+}  // namespace
+}  // namespace terrane::metadata
