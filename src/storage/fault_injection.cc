@@ -276,7 +276,7 @@ class FaultInjectionImpl : public FaultInjection {
 
   rocksdb::Env* env() { return env_.get(); }
   void SetSyncDelay(std::chrono::microseconds delay) override { disk_->delay_us = delay.count(); }
-  void FailWrites() override { disk_->fail = true; }
+  void FailWrites(bool fail) override { disk_->fail = fail; }
   void PowerCut(uint64_t seed) override { disk_->Cut(seed); }
   absl::Status Restore() override {
     disk_->fail = false;

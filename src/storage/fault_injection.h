@@ -17,8 +17,8 @@ class FaultInjection {
 
   // Every sync of a file takes at least this long.
   virtual void SetSyncDelay(std::chrono::microseconds delay) = 0;
-  // From now on every write and sync fails (kind: no space left).
-  virtual void FailWrites() = 0;
+  // From now on every write and sync fails (kind: no space left), or none any more.
+  virtual void FailWrites(bool fail = true) = 0;
 
   // A power cut: nothing that is written from now on, and nothing that was not synced before, will be there after
   // Restore. Then destroy the store, call Restore, and open it again. With `seed` != 0 a random part of the unsynced

@@ -23,6 +23,12 @@ class FakeLog : public replication::ReplicatedLog {
     std::lock_guard lock(mutex_);
     leader_ = {.is_leader = is_leader, .ready_to_serve = ready, .term = term, .leader = {}};
   }
+  // The next `asks` times the leader is what was set, then it leads in another term.
+  void ChangeTermAfter(int asks, Term term) {
+    std::lock_guard lock(mutex_);
+    asks_ = asks;
+    next_term_ = term;
+  }
   void SetLease(bool lease) { lease_ = lease; }
   size_t proposals() const {
     std::lock_guard lock(mutex_);
@@ -43,6 +49,11 @@ class FakeLog : public replication::ReplicatedLog {
   }
   replication::LeaderState Leader() const override {
     std::lock_guard lock(mutex_);
+    if (asks_ > 0 && --asks_ == 0) {
+      replication::LeaderState last = leader_;
+      leader_.term = next_term_;
+      return last;
+    }
     return leader_;
   }
   void ReadIndex(std::function<void(absl::Status)> done) override {
@@ -59,7 +70,9 @@ class FakeLog : public replication::ReplicatedLog {
 
  private:
   mutable std::mutex mutex_;
-  replication::LeaderState leader_;
+  mutable replication::LeaderState leader_;
+  mutable int asks_ = 0;
+  Term next_term_;
   std::deque<Proposal> proposals_;
   std::atomic<bool> lease_{true};
 };

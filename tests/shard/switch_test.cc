@@ -317,7 +317,18 @@ TEST_F(SwitchTest, T34_CopyUnderAReadIsNotRemoved) {
   v1::ShardEntry drop;
   *drop.mutable_drop_copy() = Whole(Drop(kCopy));
   Propose(drop);
+  // The removal of another copy was asked for later and is done: this one's has had its turn.
+  std::promise<absl::Status> other;
+  host_->store().ScheduleDrop(CopyId(99), std::nullopt, [&](absl::Status status) { other.set_value(status); });
+  EXPECT_TRUE(other.get_future().get().ok());
+  const auto remembered = [&] {
+    Do(Prepare());  // what is done is forgotten with the next entry
+    return host_->applier().View()->dropping().size() == 1;
+  };
+  EXPECT_TRUE(remembered());
   EXPECT_TRUE((*view)->GetDocument(kCopy, KeyOf("a"), IdOf(1))->has_value());
+  view->reset();
+  while (remembered()) std::this_thread::yield();
 }
 
 TEST_F(SwitchTest, T61_ReplayEndsWithTheSameDigest) {
@@ -439,12 +450,15 @@ TEST_F(SwitchTest, T48_ProposalBearsTheTermOfItsLatches) {
   ASSERT_EQ(log.proposals(), 1u);
   FakeLog::Proposal first = log.Take();
   EXPECT_EQ(first.term, Term(9));
-  // Leadership is lost and comes back in another term; the outcome of the first is not known.
+  // Leadership is lost and comes back in another term; the outcome of the first is not known. And once more between
+  // what the second one reads and its proposal.
   log.SetLeader(true, true, Term(11));
+  log.ChangeTermAfter(1, Term(13));
   first.done({.outcome = replication::ProposeOutcome::kUnknown, .status = Aborted("lost"), .value = {}});
   while (log.proposals() == 0) std::this_thread::yield();
   FakeLog::Proposal second = log.Take();
   EXPECT_EQ(second.term, Term(11));
+  EXPECT_EQ(log.Leader().term, Term(13));
   second.done({.outcome = replication::ProposeOutcome::kApplied, .status = absl::OkStatus(), .value = {}});
   while (answered < 2) std::this_thread::yield();
   EXPECT_EQ(rpc::ReasonOf(answers[0]), Reason::OUTCOME_UNKNOWN);
