@@ -4,6 +4,7 @@
 
 #include "common/random.h"
 #include "common/status.h"
+#include "common/suggest.h"
 #include "document/shard_key.h"
 #include "metadata/node.h"
 #include "metadata/shard_reports.h"
@@ -54,39 +55,17 @@ absl::StatusOr<std::vector<std::string>> SplitPoints(const v1::CreateCollectionR
   return pattern.InitialSplitPoints(chunks);
 }
 
-size_t EditDistance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row.back();
-}
-
 }  // namespace
 
 absl::Status NoSuchCollection(Node& node, const std::string& name) {
-  std::string closest;
-  size_t distance = 4;  // beyond this it is another name
+  std::vector<std::string> names;
   node.Read([&](const State& state) {
     for (const auto& [id, entry] : state.collections()) {
-      if (entry.record.state() == v1::Collection::DROPPING) continue;
-      const size_t other = EditDistance(name, entry.record.name());
-      if (other < distance) {
-        distance = other;
-        closest = entry.record.name();
-      }
+      if (entry.record.state() != v1::Collection::DROPPING) names.push_back(entry.record.name());
     }
   });
-  return rpc::WithReason(
-      NotFound("no collection ", name, closest.empty() ? "" : StrCat(". Did you mean ", closest, "?")),
-      v1::ErrorDetail::NO_SUCH_COLLECTION);
+  return rpc::WithReason(NotFound("no collection ", name, DidYouMean(name, names)),
+                         v1::ErrorDetail::NO_SUCH_COLLECTION);
 }
 
 absl::StatusOr<v1::CreateCollectionResponse> CreateCollection(Node& node, const v1::CreateCollectionRequest& request,

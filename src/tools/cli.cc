@@ -7,11 +7,11 @@
 
 #include "absl/strings/str_join.h"
 #include "common/process.h"
+#include "common/suggest.h"
 #include "common/units.h"
 #include "common/version.h"
 #include "tools/cli_command.h"
 #include "tools/json.h"
-#include "tools/suggest.h"
 
 namespace terrane::tools {
 namespace {

@@ -1,10 +1,10 @@
 // Helpers of the command groups.
 #include "absl/strings/str_join.h"
+#include "common/suggest.h"
 #include "common/units.h"
 #include "document/extended_json.h"
 #include "rpc/status.h"
 #include "tools/cli_command.h"
-#include "tools/suggest.h"
 
 namespace terrane::tools {
 

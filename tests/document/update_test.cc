@@ -59,6 +59,12 @@ TEST(UpdateTest, SetKeepsPlacesAndAppendsInTheOrderOfPaths) {
   });
 }
 
+TEST(UpdateTest, AnArrayIsPaddedUpToItsLimit) {
+  const auto update = Update::Parse(Doc(R"({"$set": {"a.100001": 5}})"));
+  ASSERT_TRUE(update.ok()) << update.status();
+  EXPECT_TRUE(update->Apply(Doc(R"({"_id": 1, "a": [1]})")).ok());
+}
+
 TEST(UpdateTest, UntouchedFieldsKeepTheirBytes) {
   std::string doc =
       Doc(R"({"_id": 1, "d": {"$numberDecimal": "1.50"}, "n": {"x": [1, {"y": {"$numberDouble": "-0.0"}}]}, "z": 1})");

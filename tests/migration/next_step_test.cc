@@ -149,6 +149,7 @@ TEST(NextStepTest, AMissedDeadlineEndsTheAttemptAndGoesOnWithTheSameCopy) {
   EXPECT_EQ(move.Asked<v1::EndAttemptStep>(StepKind::kEndAttemptSource).entry().move().attempt(), 1u);
   EXPECT_EQ(move.Asked<v1::EndAttemptStep>(StepKind::kEndAttemptSource).entry().token(), 6u);
   EXPECT_FALSE(move.Asked<v1::EndAttemptStep>(StepKind::kEndAttemptSource).entry().abort());
+  EXPECT_FALSE(move.Asked<v1::EndAttemptStep>(StepKind::kEndAttemptTarget).entry().abort());  // the copy is kept
   move.Pass(1000);
   EXPECT_EQ(move.Proposes(), "");  // not before both shards have it in their logs
   move.AnswerImport(true);

@@ -4,13 +4,13 @@
 
 #include <sstream>
 
+#include "common/suggest.h"
 #include "document/builder.h"
 #include "terrane/v1/cluster.pb.h"
 #include "tools/document_reader.h"
 #include "tools/json.h"
 #include "tools/migration_text.h"
 #include "tools/progress.h"
-#include "tools/suggest.h"
 
 namespace terrane::tools {
 namespace {

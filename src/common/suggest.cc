@@ -1,8 +1,8 @@
-#include "tools/suggest.h"
+#include "common/suggest.h"
 
 #include <algorithm>
 
-namespace terrane::tools {
+namespace terrane {
 namespace {
 
 // Insertions, deletions, changes and swaps of neighbours that lead from one to the other.
@@ -42,4 +42,4 @@ std::string DidYouMean(std::string_view word, const std::vector<std::string>& ca
   return closest.empty() ? "" : ". Did you mean " + closest + "?";
 }
 
-}  // namespace terrane::tools
+}  // namespace terrane

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-namespace terrane::tools {
+namespace terrane {
 
 // The candidate that is closest to `word` if it is close at all, else "".
 std::string Closest(std::string_view word, const std::vector<std::string>& candidates);
@@ -13,4 +13,4 @@ std::string Closest(std::string_view word, const std::vector<std::string>& candi
 // ". Did you mean X?", or "" if nothing is close.
 std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates);
 
-}  // namespace terrane::tools
+}  // namespace terrane
