@@ -184,6 +184,12 @@ bool ImportDriver::Rest(std::chrono::milliseconds time) {
   return !stopping_;
 }
 
+bool ImportDriver::AwaitOther(const MoveRef& move) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return stopping_ || move_ != move || !tasks_.empty(); });
+  return !stopping_;
+}
+
 bool ImportDriver::RunTasks() {
   bool any = false;
   while (true) {
@@ -231,6 +237,13 @@ void ImportDriver::Run() {
       continue;
     }
     tail_valid_ = false;
+    if (!Wanted(move).ok()) {
+      // There is nothing to do for this attempt, and never will be again.
+      FailTasks(status);
+      if (!AwaitOther(move)) break;
+      pause = kFirstPause;
+      continue;
+    }
     LogWarn("import", "a step of an import failed; it is tried again",
             {{"copy", copy_}, {"migration", move.id}, {"status", status}});
     // Whoever waits should hear of it now rather than after the pause.
@@ -245,13 +258,21 @@ void ImportDriver::Run() {
   FailTasks(MakeStatus(absl::StatusCode::kCancelled, "the import has ended"));
 }
 
-absl::Status ImportDriver::Step(const MoveRef& move) {
+absl::Status ImportDriver::Wanted(const MoveRef& move) const {
   const std::shared_ptr<const Ownership> ownership = host_.ownership();
   if (ownership->IsDead(move)) {
     return rpc::WithReason(
         FailedPrecondition("attempt ", move.attempt.value(), " of migration ", move.id.value(), " has ended"),
         v1::ErrorDetail::STALE_ATTEMPT);
   }
+  const std::vector<const OwnedChunk*> chunks = ownership->OfCopy(copy_);
+  if (chunks.size() != 1 || !chunks.front()->import) return NotFound("copy ", copy_.value(), " is not being imported");
+  return absl::OkStatus();
+}
+
+absl::Status ImportDriver::Step(const MoveRef& move) {
+  TERRANE_RETURN_IF_ERROR(Wanted(move));
+  const std::shared_ptr<const Ownership> ownership = host_.ownership();
   const std::vector<const OwnedChunk*> chunks = ownership->OfCopy(copy_);
   if (chunks.size() != 1 || !chunks.front()->import) return NotFound("copy ", copy_.value(), " is not being imported");
   const OwnedChunk& chunk = *chunks.front();

@@ -86,6 +86,10 @@ class ImportDriver {
   void Post(std::function<absl::Status(ImportTail&)> run, std::function<void(absl::Status)> done);
   // Until something is to be done or the time is over; false: stopping.
   bool Rest(std::chrono::milliseconds time);
+  // Until another attempt than `move`, or a task; false: stopping.
+  bool AwaitOther(const MoveRef& move);
+  // Whether the record still asks for this import by this attempt.
+  absl::Status Wanted(const MoveRef& move) const;
   MoveRef Move() const;
 
   const ImportHost host_;

@@ -74,8 +74,13 @@ class MiniShard {
     StartImports();
   }
   void StartImports() {
+    ImportHost host = MakeImportHost(&core_);
+    host.ownership = [this, ownership = host.ownership] {
+      ++looks;
+      return ownership();
+    };
     imports_ = std::make_unique<ImportManager>(ImportManager::Options{
-        .host = MakeImportHost(&core_),
+        .host = std::move(host),
         .make_source =
             [this](std::vector<std::string> endpoints) { return MakeGrpcImportSource(&pool_, std::move(endpoints)); },
         .serving = [this] { return proposer_->ServingTerm().status(); },
@@ -116,6 +121,7 @@ class MiniShard {
   const std::string& address() const { return server_->address(); }
 
   ImportDriver::Options driver;
+  std::atomic<int> looks{0};  // of imports at what is owned
 
  private:
   const std::filesystem::path directory_;

@@ -257,6 +257,27 @@ TEST_F(MoveTest, AnAbortRemovesTheCopyAndItsImport) {
   EXPECT_EQ(Import(2).status().code(), absl::StatusCode::kNotFound);
 }
 
+// An import that is over neither tries again nor logs that it cannot, until the shard restarts.
+TEST_F(MoveTest, T13_AnImportThatIsOverRests) {
+  CreateChunk();
+  Fill(0, 800);
+  PinAndPrepare();
+  ImportUntilCopied();
+  EndAttempt(*target_, kTargetCopy, 1, /*abort=*/false);
+  // What was under way has ended; from then on nothing happens.
+  const auto looks_within = [this](std::chrono::milliseconds time) {
+    const int before = target_->looks;
+    std::promise<void>().get_future().wait_for(time);
+    return target_->looks - before;
+  };
+  looks_within(std::chrono::milliseconds(300));
+  EXPECT_EQ(looks_within(std::chrono::milliseconds(1500)), 0);
+  // The next attempt wakes it.
+  EXPECT_TRUE(ImportUntilCopied(2).copied());
+  EXPECT_TRUE(VerifyUntilDone(2).equal());
+  Switch(2);
+}
+
 // The tail has read F before anybody asks for K, and then its leader restarts.
 TEST_F(MoveTest, ANewLeaderCompletesWithAFenceThatItHasNotRead) {
   CreateChunk();
