@@ -8,12 +8,14 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "client/client.h"
 #include "common/clock.h"
+#include "common/timer.h"
 #include "rpc/channel.h"
 #include "rpc/retry_policy.h"
 #include "rpc/status.h"
@@ -41,6 +43,7 @@ class Caller {
                                 const Request& request, const CallOptions& options, bool repeatable = true) {
     const MonotonicTime deadline = Clock::System()->Now() + DeadlineOf(options);
     rpc::Backoff backoff;
+    absl::Status unavailable;
     while (true) {
       const size_t proxy = CurrentProxy();
       const std::unique_ptr<typename Service::Stub> stub = Service::NewStub(Channel(proxy));
@@ -53,15 +56,24 @@ class Caller {
       const grpc::Status answer = (interface.*method)(&context, request, &response);
       NoteResent(context);
       if (answer.ok()) return response;
-      absl::Status status = rpc::FromGrpc(answer);
-      if (!repeatable || !absl::IsUnavailable(status)) return status;
+      absl::Status status = NameProxy(rpc::FromGrpc(answer), proxy);
+      if (!repeatable || !absl::IsUnavailable(status)) return GivenUp(status, unavailable, backoff.attempts() + 1);
+      unavailable = status;
       NextProxy(proxy);
       const auto pause = backoff.Next(Clock::System()->Now(), deadline);
-      if (!pause) return Annotate(status, StrCat("given up after ", backoff.attempts() + 1, " attempts"));
+      if (!pause) return GivenUp(status, unavailable, backoff.attempts() + 1);
       NoteRetry();
       std::this_thread::sleep_for(*pause);  // the pause of the retry policy
     }
   }
+
+  // What nobody answered bears the name of the proxy that was asked.
+  absl::Status NameProxy(const absl::Status& status, size_t proxy) const;
+  // The error after `attempts`. A last attempt that just ran out of time says less than `unavailable`, what was wrong
+  // in one before it.
+  static absl::Status GivenUp(const absl::Status& status, const absl::Status& unavailable, int attempts);
+  // For time-outs of streams; made when it is first needed.
+  Timer* timer();
 
   void NoteRetry() { retries_.fetch_add(1, std::memory_order_relaxed); }
   // What the proxy says of a call that is over.
@@ -70,7 +82,10 @@ class Caller {
 
  private:
   std::chrono::milliseconds deadline_;
+  std::vector<std::string> proxies_;
   std::vector<std::shared_ptr<grpc::Channel>> channels_;
+  std::once_flag timer_made_;
+  std::unique_ptr<Timer> timer_;
   std::atomic<size_t> current_{0};
   std::atomic<int64_t> retries_{0};
 };

@@ -145,7 +145,8 @@ class GrpcClient : public Client {
 
   absl::StatusOr<int64_t> Check(v1::CheckRequest request, const std::function<void(const v1::CheckEvent&)>& event,
                                 CallOptions options) override {
-    const auto stub = ClusterStub::NewStub(caller_.Channel(caller_.CurrentProxy()));
+    const size_t proxy = caller_.CurrentProxy();
+    const auto stub = ClusterStub::NewStub(caller_.Channel(proxy));
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + options.deadline.value_or(kCheckDeadline));
     const auto reader = stub->Check(&context, request);
@@ -155,7 +156,7 @@ class GrpcClient : public Client {
       findings = std::max<int64_t>(findings, message.findings());
       event(message);
     }
-    TERRANE_RETURN_IF_ERROR(rpc::FromGrpc(reader->Finish()));
+    TERRANE_RETURN_IF_ERROR(caller_.NameProxy(rpc::FromGrpc(reader->Finish()), proxy));
     return findings;
   }
 

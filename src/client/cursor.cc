@@ -1,15 +1,23 @@
 #include "client/cursor.h"
 
 #include <algorithm>
+#include <atomic>
 #include <deque>
 #include <optional>
 
+#include "rpc/unary.h"
 #include "terrane/v1/documents.grpc.pb.h"
 
 namespace terrane::client {
 namespace {
 
 class StreamCursor : public Cursor {
+  // Of one stream; shared with the function that ends it when it is silent for too long.
+  struct Call {
+    grpc::ClientContext context;
+    std::atomic<bool> timed_out{false};
+  };
+
  public:
   StreamCursor(Caller* caller, std::string_view collection, FindOptions options)
       : caller_(caller), idle_deadline_(options.idle_deadline) {
@@ -24,19 +32,21 @@ class StreamCursor : public Cursor {
   ~StreamCursor() override { Close(); }
 
   absl::StatusOr<std::optional<std::string>> Next() override {
-    const MonotonicTime idle = Clock::System()->Now() + idle_deadline_;
-    const MonotonicTime deadline = end_ ? std::min(idle, *end_) : idle;
+    MonotonicTime deadline = DeadlineOfStep();
     rpc::Backoff backoff;
+    absl::Status unavailable;
     while (ready_.empty()) {
       if (done_) return std::nullopt;
       if (!failure_.ok()) return failure_;
       if (reader_ == nullptr) Open();
       terrane::v1::FindResponse response;
-      if (reader_->Read(&response)) {
+      if (Read(&response, deadline)) {
         Take(std::move(response));
+        deadline = DeadlineOfStep();  // a message without documents is a sign of life
         continue;
       }
-      const absl::Status status = End();
+      const absl::Status status = caller_->NameProxy(End(), proxy_);
+      if (absl::IsUnavailable(status)) unavailable = status;
       if (status.ok()) {
         done_ = true;
       } else if (const auto pause = backoff.Next(Clock::System()->Now(), deadline);
@@ -45,7 +55,7 @@ class StreamCursor : public Cursor {
         caller_->NoteRetry();
         std::this_thread::sleep_for(*pause);  // the pause of the retry policy
       } else {
-        failure_ = status;
+        failure_ = Caller::GivenUp(status, unavailable, backoff.attempts() + 1);
       }
     }
     std::string document = std::move(ready_.front());
@@ -54,16 +64,36 @@ class StreamCursor : public Cursor {
   }
 
  private:
+  MonotonicTime DeadlineOfStep() const {
+    const MonotonicTime idle = Clock::System()->Now() + idle_deadline_;
+    return end_ ? std::min(idle, *end_) : idle;
+  }
+
   void Open() {
     proxy_ = caller_->CurrentProxy();
-    context_ = std::make_unique<grpc::ClientContext>();
-    if (end_) {
-      context_->set_deadline(
+    call_ = std::make_shared<Call>();
+    if (!end_) {
+      call_->context.AddMetadata(rpc::kStepTimeoutKey, std::to_string(idle_deadline_.count()));
+    } else {
+      call_->context.set_deadline(
           std::chrono::system_clock::now() +
           std::chrono::duration_cast<std::chrono::system_clock::duration>(*end_ - Clock::System()->Now()));
     }
     stub_ = terrane::v1::Documents::NewStub(caller_->Channel(proxy_));
-    reader_ = stub_->Find(context_.get(), request_);
+    reader_ = stub_->Find(&call_->context, request_);
+  }
+
+  // False: the stream has ended, or nothing came before the deadline.
+  bool Read(terrane::v1::FindResponse* response, MonotonicTime deadline) {
+    if (end_) return reader_->Read(response);  // gRPC knows the deadline
+    auto cancel = [call = call_] {
+      call->timed_out = true;
+      call->context.TryCancel();
+    };
+    const Timer::Id id = caller_->timer()->After(deadline - Clock::System()->Now(), std::move(cancel));
+    const bool read = reader_->Read(response);
+    caller_->timer()->Cancel(id);
+    return read;
   }
 
   void Take(terrane::v1::FindResponse response) {
@@ -76,7 +106,7 @@ class StreamCursor : public Cursor {
         // The proxy knows the limit, too: its end of the stream is on its way, and cheaper for it than a cancellation.
         for (terrane::v1::FindResponse rest; end_ && reader_->Read(&rest);) {
         }
-        if (!end_) context_->TryCancel();
+        if (!end_) call_->context.TryCancel();
         End().IgnoreError();  // all that was asked for is here
         return;
       }
@@ -92,12 +122,14 @@ class StreamCursor : public Cursor {
 
   void Close() {
     if (reader_ == nullptr) return;
-    context_->TryCancel();
+    call_->context.TryCancel();
     End().IgnoreError();  // nobody asks any more
   }
   absl::Status End() {
-    absl::Status status = rpc::FromGrpc(reader_->Finish());
-    caller_->NoteResent(*context_);
+    grpc::Status ended = reader_->Finish();
+    if (!ended.ok() && call_->timed_out) ended = grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED, "Deadline Exceeded");
+    absl::Status status = rpc::FromGrpc(ended);
+    caller_->NoteResent(call_->context);
     reader_.reset();
     return status;
   }
@@ -107,7 +139,7 @@ class StreamCursor : public Cursor {
   std::optional<MonotonicTime> end_;
   terrane::v1::FindRequest request_;  // as it has to be sent to go on from here
   size_t proxy_ = 0;
-  std::unique_ptr<grpc::ClientContext> context_;
+  std::shared_ptr<Call> call_;
   std::unique_ptr<terrane::v1::Documents::Stub> stub_;
   std::unique_ptr<grpc::ClientReader<terrane::v1::FindResponse>> reader_;
   std::deque<std::string> ready_;

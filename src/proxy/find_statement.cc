@@ -17,6 +17,7 @@ using GetCall = ShardCall<v1::ShardGetRequest, v1::ShardGetResponse>;
 using ScanWalk = PageWalk<v1::ShardScanRequest, v1::ShardScanResponse>;
 
 constexpr int kPagesInFlight = 2;
+constexpr std::chrono::seconds kSignOfLife{1};
 
 // A resume token is a serialized ShardScanRequest: route.collection_id, range.min where the walk goes on, and the
 // resume key if that is behind a document. No range: the end was reached.
@@ -108,9 +109,9 @@ class FindStatement : public std::enable_shared_from_this<FindStatement> {
   void Scan(const v1::FindRequest& request) {
     const MonotonicTime first = context_.deadline;
     const bool own_deadline = stream_->call().deadline().has_value();
-    auto deadline = [first, own_deadline, more = context_.environment->default_deadline] {
-      return own_deadline ? first : Clock::System()->Now() + more;
-    };
+    std::chrono::nanoseconds step = context_.environment->default_deadline;
+    if (const auto timeout = stream_->call().StepTimeout()) step = *timeout - rpc::AnswerTime(*timeout);
+    auto deadline = [first, own_deadline, step] { return own_deadline ? first : Clock::System()->Now() + step; };
     walk_ = std::make_shared<ScanWalk>(context_.environment->calls, context_.collection->id, deadline, context_.caller,
                                        /*write=*/false, kScan);
     for (KeyRange& range : plan_.ranges) walk_->pieces.push_back({std::move(range), {}});
@@ -143,7 +144,11 @@ class FindStatement : public std::enable_shared_from_this<FindStatement> {
       limit_ -= page.documents_size();
       enough = limit_ <= 0;
     }
-    if (page.documents().empty()) return go_on(!enough);
+    const MonotonicTime now = Clock::System()->Now();
+    // A search that finds nothing for long shows that it is alive. Not while it skips: a token does not say how far.
+    const bool alive = skip_ == 0 && !walk_->pieces.empty() && now - last_written_ > kSignOfLife;
+    if (page.documents().empty() && (enough || !alive)) return go_on(!enough);
+    last_written_ = now;
     v1::FindResponse response;
     for (std::string& document : *page.mutable_documents()) Add(std::move(document), &response);
     response.set_resume_token(TokenOf(context_.collection->id, walk_->pieces));
@@ -183,6 +188,7 @@ class FindStatement : public std::enable_shared_from_this<FindStatement> {
   int64_t skip_;   // that is left
   const std::shared_ptr<FindStream> stream_;
   std::shared_ptr<ScanWalk> walk_;
+  MonotonicTime last_written_ = Clock::System()->Now();
 
   std::mutex mutex_;
   int in_flight_ = 0;  // pages on their way to the client

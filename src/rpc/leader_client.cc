@@ -45,7 +45,9 @@ absl::Status LeaderClient::Call(MonotonicTime deadline, const Attempt& attempt,
       }
       if (!WorthAnotherAttempt(last, repeatable)) return last;
       hurry = tracker_.Failed(endpoint, last) && ++hints % 4 != 0;  // two that name each other must not spin
-      last = Annotate(last, StrCat("asking ", endpoint));
+      if (NobodyAnswered(last) || ReasonOf(last) == v1::ErrorDetail::NOT_LEADER) {
+        last = Annotate(last, StrCat("the metadata service at ", endpoint));
+      }
     }
     if (hurry) continue;
     auto pause = backoff.Next(Clock::System()->Now(), deadline);

@@ -51,6 +51,35 @@ std::string CleanMessage(std::string_view message) {
   return clean;
 }
 
+constexpr std::string_view kCannotConnect = "cannot connect";
+constexpr std::string_view kNoAnswer = "no answer in time";
+constexpr std::string_view kBroken = "the connection broke";
+
+// gRPC's own words for people; empty: they stay.
+std::string PlainWords(grpc::StatusCode code, std::string_view words) {
+  if (code == grpc::StatusCode::DEADLINE_EXCEEDED && words == "Deadline Exceeded") return std::string(kNoAnswer);
+  if (code != grpc::StatusCode::UNAVAILABLE) return "";
+  if (words == "Socket closed" || words.find("Connection reset by peer") != std::string_view::npos ||
+      words.find("Broken pipe") != std::string_view::npos || words == "Stream removed") {
+    return std::string(kBroken);
+  }
+  // "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: what happened"
+  if (!words.starts_with("failed to connect to all addresses")) return "";
+  for (const auto& [theirs, ours] : std::initializer_list<std::pair<std::string_view, std::string_view>>{
+           {"Connection refused", ": connection refused"},
+           {"No route to host", ": no route to that host"},
+           {"before receiving SETTINGS", ": it is silent"},
+           {"handshaker shutdown", ": it is silent"},
+           {"Timeout occurred", ": it is silent"},
+           {"connect timed out", ": it is silent"}}) {
+    if (words.find(theirs) != std::string_view::npos) return StrCat(kCannotConnect, ours);
+  }
+  constexpr std::string_view kLast = "last error: ";
+  const size_t last = words.find(kLast);
+  return last == std::string_view::npos ? std::string(kCannotConnect)
+                                        : StrCat(kCannotConnect, ": ", words.substr(last + kLast.size()));
+}
+
 absl::string_view DetailUrl() {
   return ToAbsl(kErrorDetailUrl);
 }
@@ -108,13 +137,20 @@ grpc::Status ToGrpc(const absl::Status& status) {
 
 absl::Status FromGrpc(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
-  absl::Status result(static_cast<absl::StatusCode>(status.error_code()), ToAbsl(status.error_message()));
+  const std::string plain = PlainWords(status.error_code(), status.error_message());
+  absl::Status result(static_cast<absl::StatusCode>(status.error_code()),
+                      ToAbsl(plain.empty() ? status.error_message() : plain));
   v1::RpcStatus rich;
   if (status.error_details().empty() || !rich.ParseFromString(status.error_details())) return result;
   for (const auto& any : rich.details()) {
     if (any.type_url() == kErrorDetailUrl) result.SetPayload(DetailUrl(), absl::Cord(any.value()));
   }
   return result;
+}
+
+bool NobodyAnswered(const absl::Status& status) {
+  const std::string_view words = MessageOf(status);
+  return words.starts_with(kCannotConnect) || words == kNoAnswer || words == kBroken;
 }
 
 }  // namespace terrane::rpc

@@ -34,6 +34,10 @@ absl::Status NotLeader(std::string_view leader_endpoint);
 // Messages are cut to 4 KiB and made valid UTF-8; the range of a detail's route goes if the detail is over 4 KiB (keys
 // may be long; trailers may not).
 grpc::Status ToGrpc(const absl::Status& status);
+// What gRPC itself says when nobody answers is put in plain words ("cannot connect: connection refused", "no answer in
+// time"), to be annotated with whom it is about.
 absl::Status FromGrpc(const grpc::Status& status);
+// The status is of the connection, in those words: the one who was asked has not answered.
+bool NobodyAnswered(const absl::Status& status);
 
 }  // namespace terrane::rpc

@@ -12,6 +12,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -21,6 +22,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/numbers.h"
 #include "common/clock.h"
 #include "common/executor.h"
 #include "common/status.h"
@@ -45,13 +47,23 @@ inline std::chrono::system_clock::time_point SystemDeadline(MonotonicTime deadli
 }
 
 inline constexpr const char* kResentKey = "terrane-resent";
+// Metadata of a stream: how many milliseconds its client waits for each message.
+inline constexpr const char* kStepTimeoutKey = "terrane-step-timeout-ms";
+
+// How much earlier than its client a server gives up, so that the client hears why.
+inline std::chrono::nanoseconds AnswerTime(std::chrono::nanoseconds left) {
+  return std::clamp<std::chrono::nanoseconds>(left / 20, std::chrono::nanoseconds(0), std::chrono::milliseconds(50));
+}
 
 // What a handler may know of its call. Thread-safe.
 class Call {
  public:
-  explicit Call(grpc::CallbackServerContext* context) : context_(context), deadline_(DeadlineOf(context->deadline())) {}
+  explicit Call(grpc::CallbackServerContext* context) : context_(context), deadline_(DeadlineOf(context->deadline())) {
+    if (deadline_) *deadline_ -= AnswerTime(*deadline_ - Clock::System()->Now());
+  }
 
-  // On Clock::System(); nullopt: none was given.
+  // Until when there must be an answer: a little before the client's deadline. On Clock::System(); nullopt: none was
+  // given.
   std::optional<MonotonicTime> deadline() const { return deadline_; }
   MonotonicTime DeadlineOr(std::chrono::nanoseconds otherwise) const {
     return deadline_ ? *deadline_ : Clock::System()->Now() + otherwise;
@@ -60,6 +72,8 @@ class Call {
   // (What was proposed still takes its course.)
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
   void MarkCancelled() { cancelled_.store(true, std::memory_order_relaxed); }
+  // What the client says in kStepTimeoutKey; nullopt: nothing.
+  std::optional<std::chrono::milliseconds> StepTimeout() const;
   // What the call is about was sent again, or held: the client is told how often, in kResentKey of the trailing
   // metadata.
   void NoteResent() const { resent_.fetch_add(1, std::memory_order_relaxed); }
@@ -71,10 +85,21 @@ class Call {
 
  private:
   grpc::CallbackServerContext* const context_;
-  const std::optional<MonotonicTime> deadline_;
+  std::optional<MonotonicTime> deadline_;
   std::atomic<bool> cancelled_{false};
   mutable std::atomic<int64_t> resent_{0};
 };
+
+inline std::optional<std::chrono::milliseconds> Call::StepTimeout() const {
+  const auto& metadata = context_->client_metadata();
+  const auto found = metadata.find(kStepTimeoutKey);
+  int64_t ms = 0;
+  if (found == metadata.end() || !absl::SimpleAtoi(std::string(found->second.data(), found->second.size()), &ms) ||
+      ms <= 0) {
+    return std::nullopt;
+  }
+  return std::chrono::milliseconds(ms);
+}
 
 namespace internal {
 

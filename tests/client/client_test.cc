@@ -1,9 +1,11 @@
 #include "client/client.h"
 
+#include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <future>
 #include <mutex>
 
 #include "document/builder.h"
@@ -47,10 +49,16 @@ class FakeProxy final : public v1::Documents::CallbackService {
   // Documents {_id: n} from the resume token (a number) to 9, two a message; breaks off as laid down.
   grpc::ServerWriteReactor<v1::FindResponse>* Find(grpc::CallbackServerContext* context,
                                                    const v1::FindRequest* request) override {
-    return rpc::RunStream<v1::FindResponse>(context, nullptr, [=, this](auto stream) {
+    return rpc::RunStream<v1::FindResponse>(context, &finders_, [=, this](auto stream) {
       if (silent) {
         stream->OnCancel([stream] { stream->Finish(absl::CancelledError()); });
         return;
+      }
+      for (int i = 0; i < alive; ++i) {
+        v1::FindResponse nothing_yet;
+        nothing_yet.set_resume_token("0");
+        stream->Write(std::move(nothing_yet));
+        std::promise<void>().get_future().wait_for(150ms);  // the search goes on
       }
       int next = request->resume_token().empty() ? 0 : std::stoi(request->resume_token());
       finds.push_back(next);
@@ -69,6 +77,7 @@ class FakeProxy final : public v1::Documents::CallbackService {
   std::vector<v1::RetryId> retries;
   std::vector<int> finds;
   bool silent = false;
+  int alive = 0;   // how many messages without documents come first
   int resent = 0;  // what the proxy says that it sent again
 
  private:
@@ -78,6 +87,7 @@ class FakeProxy final : public v1::Documents::CallbackService {
     answers.pop_front();
     return answer;
   }
+  Executor finders_{"find", 2};
   std::unique_ptr<rpc::Server> server_;
 };
 
@@ -162,6 +172,43 @@ TEST_F(ClientTest, FindOneKeepsItsDeadlineAtASilentProxy) {
   const auto found = client_->FindOne("shop.orders", filter_, {.deadline = 200ms});
   EXPECT_EQ(found.status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_LT(std::chrono::steady_clock::now() - began, 2s);
+}
+
+TEST_F(ClientTest, AFindGivesUpWhenAStepTakesTooLong) {
+  one_.silent = two_.silent = true;
+  const auto began = std::chrono::steady_clock::now();
+  const auto found = client_->Find("shop.orders", {.idle_deadline = 200ms})->Next();
+  EXPECT_EQ(found.status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(MessageOf(found.status()), StrCat("proxy ", one_.address(), ": no answer in time"));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 2s);
+}
+
+TEST_F(ClientTest, AFindThatGivesUpSaysWhatWasWrong) {
+  one_.answers.assign(1000, Unavailable("shard s1 at 127.0.0.1:1: cannot connect: connection refused"));
+  two_.answers = one_.answers;
+  const auto began = std::chrono::steady_clock::now();
+  auto cursor = client_->Find("shop.orders", {.idle_deadline = 200ms});
+  absl::Status end;
+  while (end.ok()) end = cursor->Next().status();
+  EXPECT_THAT(std::string(MessageOf(end)), testing::StartsWith("shard s1 at 127.0.0.1:1: cannot connect"));
+  EXPECT_THAT(std::string(MessageOf(end)), testing::HasSubstr("given up after"));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 5s);
+}
+
+TEST_F(ClientTest, SignsOfLifeKeepALongSearchAlive) {
+  one_.alive = 5;
+  const auto found = client_->Find("shop.orders", {.idle_deadline = 400ms})->Next();
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(document::FindDirect(**found, "_id")->AsInt32(), 0);
+  EXPECT_EQ(one_.finds.size(), 1u);
+}
+
+TEST_F(ClientTest, WhoDoesNotAnswerIsNamed) {
+  one_.Shutdown();
+  two_.Shutdown();
+  const absl::Status status = client_->Update("shop.orders", filter_, filter_, {.call = {.deadline = 300ms}}).status();
+  EXPECT_THAT(std::string(MessageOf(status)),
+              testing::MatchesRegex("proxy 127.0.0.1:[0-9]+: .*\\(given up after [0-9]+ attempts\\)"));
 }
 
 TEST(ClientConnectTest, WrongOptionsAreNamed) {

@@ -205,6 +205,25 @@ TEST_F(ProxyServerTest, LimitSkipAndResumeTokens) {
   EXPECT_EQ(Find(request).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
+TEST_F(ProxyServerTest, ALongSearchGivesSignsOfLife) {
+  ASSERT_TRUE(Insert({"a", "b", "n", "o"}).ok());
+  a_.after_page = [] { std::promise<void>().get_future().wait_for(1100ms); };  // where nothing matches
+  std::vector<std::string> tokens;
+  v1::FindRequest request = FindRequest(Builder().Append("_id", Builder().Append("$regex", "[no]")).Finish());
+  EXPECT_EQ(*Find(request, &tokens), "no");
+  ASSERT_EQ(tokens.size(), 2u) << "one message without documents, and the one with both";
+  a_.after_page = [] { ADD_FAILURE() << "a resumed search begins behind what was searched"; };
+  request.set_resume_token(tokens[0]);
+  EXPECT_EQ(*Find(request), "no");
+  // A token does not tell how much was skipped, so there is none.
+  a_.after_page = [] { std::promise<void>().get_future().wait_for(1100ms); };
+  request = FindRequest();
+  request.set_skip(3);
+  tokens.clear();
+  EXPECT_EQ(*Find(request, &tokens), "o");
+  EXPECT_EQ(tokens.size(), 1u);
+}
+
 TEST_F(ProxyServerTest, UpdatesDeletesAndCounts) {
   ASSERT_TRUE(Insert({"a", "b", "c", "n", "o", "p"}).ok());
   EXPECT_EQ(Update(Id("b"), Inc())->modified(), 1);

@@ -52,6 +52,27 @@ TEST(CredentialsTest, OtherAddressesNeedTlsOrAWord) {
   EXPECT_FALSE(CheckListenAddress("127.0.0.1", {}, false).ok());
 }
 
+TEST(FromGrpcTest, WhatGrpcSaysOfConnectionsIsPutInPlainWords) {
+  const auto words = [](grpc::StatusCode code, const std::string& text) {
+    const absl::Status status = FromGrpc(grpc::Status(code, text));
+    EXPECT_EQ(static_cast<int>(status.code()), code);
+    EXPECT_TRUE(NobodyAnswered(status)) << status;
+    return std::string(MessageOf(status));
+  };
+  const std::string failed = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: ";
+  EXPECT_EQ(words(grpc::UNAVAILABLE, failed + "Failed to connect to remote host: Connection refused"),
+            "cannot connect: connection refused");
+  EXPECT_EQ(words(grpc::UNAVAILABLE, failed + "tcp handshaker shutdown"), "cannot connect: it is silent");
+  EXPECT_EQ(words(grpc::UNAVAILABLE, failed + "a new kind of trouble"),
+            "cannot connect: UNKNOWN: ipv4:127.0.0.1:1: a new kind of trouble");
+  EXPECT_EQ(words(grpc::UNAVAILABLE, "Socket closed"), "the connection broke");
+  EXPECT_EQ(words(grpc::DEADLINE_EXCEEDED, "Deadline Exceeded"), "no answer in time");
+  // Answers stay as they are.
+  const absl::Status answer = FromGrpc(grpc::Status(grpc::UNAVAILABLE, "not the leader"));
+  EXPECT_EQ(MessageOf(answer), "not the leader");
+  EXPECT_FALSE(NobodyAnswered(answer));
+}
+
 TEST(LeaderTrackerTest, FollowsHintsAndGoesRound) {
   LeaderTracker tracker({"a", "b", "c"});
   EXPECT_EQ(tracker.Current(), "a");
