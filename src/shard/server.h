@@ -26,7 +26,7 @@ struct ShardServerOptions {
   rpc::TlsFiles tls;
   bool insecure = false;  // allows an address that is not loopback without TLS
   replication::Timeouts timeouts;
-  // Below this much free space writes are refused; 0: the smaller of 1 GiB and 2 % of the disk.
+  // Below this much free space writes are refused; 0: see storage::StoreOptions.
   int64_t disk_reserve_bytes = 0;
   int64_t cache_bytes = 64 << 20;  // RocksDB's block cache
   // For tests and the bench: each sync of the log and of the store takes this much longer, as on a slower disk.

@@ -183,6 +183,9 @@ absl::StatusOr<std::shared_ptr<Database>> Database::Open(const std::filesystem::
   if (!status.ok()) {
     absl::Status failure = FromRocks(status, StrCat("opening ", path.string()));
     // RocksDB says "invalid argument" for a directory without CURRENT.
+    if (std::filesystem::exists(path) && !std::filesystem::exists(path / "CURRENT")) {
+      return DataLoss((path / "CURRENT").string(), ": is missing");
+    }
     if (status.IsInvalidArgument()) return NotFound(MessageOf(failure));
     return failure;
   }

@@ -216,8 +216,13 @@ class StoreImpl : public Store {
         space_asked_ = now;
       }
       usage = *space_;
+      if (usage.free_bytes >= usage.reserve_bytes + needed) {
+        // Until the disk is asked again. It is written three times: to the two logs, and to the oplog and the
+        // documents.
+        space_->free_bytes -= std::min(space_->free_bytes, 3 * needed);
+        return absl::OkStatus();
+      }
     }
-    if (usage.free_bytes >= usage.reserve_bytes + needed) return absl::OkStatus();
     return MakeStatus(absl::StatusCode::kResourceExhausted, "disk of ", usage.disk, " has ", usage.free_bytes,
                       " bytes free, ", needed, " are needed and ", usage.reserve_bytes, " are kept in reserve");
   }

@@ -54,7 +54,8 @@ struct StoreOptions {
   uint64_t block_cache_bytes = 64 << 20;
   uint64_t write_buffer_bytes = 32 << 20;  // per family and memtable
   int background_threads = 2;
-  // Free space below which writes are refused; 0: 1 GiB or 2 % of the disk, whichever is less.
+  // Free space below which writes are refused; 0: 2 % of the disk, but from 256 MiB (a quarter of a smaller disk) to 1
+  // GiB.
   uint64_t disk_reserve_bytes = 0;
   // Copies are removed key by key in batches of this size with pauses between them.
   size_t drop_batch_keys = 2000;

@@ -183,13 +183,38 @@ TEST_F(StoreTest, WaitersWakeWithTheNextCommitAndAtAStop) {
 }
 
 TEST_F(StoreTest, T39_WritesBelowTheReserveAreRefusedByName) {
-  options_.disk_usage = [] { return DiskUsage{"", 100 << 20, 3 << 20, 0}; };  // reserve: 2 %
-  ASSERT_NO_FATAL_FAILURE(Open());
+  options_.disk_usage = [] { return DiskUsage{"", uint64_t{20} << 30, (uint64_t{20} << 30) / 50 + (1 << 20), 0}; };
+  ASSERT_NO_FATAL_FAILURE(Open());  // reserve: 2 %
   ASSERT_OK(store_->CheckSpace(1 << 19));
   absl::Status refused = store_->CheckSpace(2 << 20);
   EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(refused.ToString(), HasSubstr(options_.directory.string()));
-  EXPECT_THAT(refused.ToString(), HasSubstr("3145728 bytes free"));
+  EXPECT_THAT(refused.ToString(), HasSubstr("are needed and 429496729 are kept in reserve"));
+}
+
+TEST_F(StoreTest, T39_WhatWasLetThroughIsNotFreeAnyMore) {
+  // The disk is asked once a second at most; writes that come faster must not go through the reserve meanwhile.
+  options_.disk_usage = [] { return DiskUsage{"", uint64_t{20} << 30, uint64_t{1} << 30, 512 << 20}; };
+  options_.disk_reserve_bytes = 1000 << 20;
+  ASSERT_NO_FATAL_FAILURE(Open());
+  int let_through = 0;
+  while (let_through < 100 && store_->CheckSpace(1 << 20).ok()) ++let_through;
+  EXPECT_GT(let_through, 3);
+  EXPECT_LT(let_through, 10) << "24 MiB are free beyond the reserve, and each MiB is written three times";
+}
+
+TEST_F(StoreTest, T39_TheReserveOfASmallDiskHasRoomForWhatIsInMemory) {
+  uint64_t total = 0;
+  options_.disk_usage = [&total] { return DiskUsage{"", total, total, 0}; };
+  ASSERT_NO_FATAL_FAILURE(Open());
+  const auto reserve = [&](uint64_t size) {
+    total = size;
+    return store_->Disk()->reserve_bytes;
+  };
+  EXPECT_EQ(reserve(uint64_t{64} << 20), uint64_t{16} << 20);
+  EXPECT_EQ(reserve(uint64_t{4} << 30), uint64_t{256} << 20);
+  EXPECT_EQ(reserve(uint64_t{25} << 30), uint64_t{512} << 20);
+  EXPECT_EQ(reserve(uint64_t{2} << 40), uint64_t{1} << 30);
 }
 
 TEST_F(StoreTest, TheDiskOfThisMachineIsKnown) {
@@ -243,7 +268,9 @@ TEST_F(StoreTest, T72_WhatIsMissingOrDamagedIsRefusedByName) {
   std::filesystem::rename(options_.directory / "elsewhere", options_.directory / "db-1");
 
   std::filesystem::rename(options_.directory / "db-1/CURRENT", options_.directory / "aside");
-  EXPECT_EQ(Store::Open(options_).status().code(), absl::StatusCode::kNotFound);
+  missing = Store::Open(options_).status();
+  EXPECT_EQ(missing.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(missing.ToString(), HasSubstr("db-1/CURRENT: is missing"));
   std::filesystem::rename(options_.directory / "aside", options_.directory / "db-1/CURRENT");
   ASSERT_NO_FATAL_FAILURE(Open());
   EXPECT_EQ(Count(kCopy), 1000);
