@@ -18,13 +18,12 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 
 import grpc
 
 
-def make_stubs(proto_dir):
-    out = tempfile.mkdtemp(prefix="terrane-recount-")
+def make_stubs(proto_dir, out):
+    os.makedirs(out, exist_ok=True)
     protos = [os.path.join(proto_dir, "terrane/v1", name) for name in ("common.proto", "documents.proto")]
     plugin = subprocess.run(["which", "grpc_python_plugin"], capture_output=True, text=True, check=True).stdout.strip()
     subprocess.run(["protoc", "-I", proto_dir, f"--python_out={out}", f"--grpc_out={out}",
@@ -126,7 +125,7 @@ def main():
     parser.add_argument("--journals", required=True, help="directory of *.journal")
     parser.add_argument("--proto", required=True, help="directory that contains terrane/v1")
     options = parser.parse_args()
-    make_stubs(options.proto)
+    make_stubs(options.proto, os.path.join(options.journals, "stubs"))  # goes with the journals
     expected = Expectation(options.generated)
     for path in sorted(glob.glob(os.path.join(options.journals, "*.journal"))):
         expected.read(path)

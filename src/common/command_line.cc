@@ -93,7 +93,8 @@ void CommandLine::Add(const std::string& name, bool* target, const std::string& 
 }
 
 void CommandLine::Add(const std::string& name, std::chrono::milliseconds* target, const std::string& help) {
-  rep_->Define(name, StrCat(target->count(), "ms"), help,
+  const int64_t ms = target->count();
+  rep_->Define(name, ms > 0 && ms % 1000 == 0 ? StrCat(ms / 1000, "s") : StrCat(ms, "ms"), help,
                [target](const std::string& text) { return Take(ParseDuration(text), target); });
 }
 
@@ -111,7 +112,8 @@ void CommandLine::Add(const std::string& name, std::vector<std::string>* target,
 }
 
 void CommandLine::AddBytes(const std::string& name, int64_t* target, const std::string& help) {
-  rep_->Define(name, StrCat(*target), help,
+  const int64_t bytes = *target;
+  rep_->Define(name, bytes > 0 && bytes % (1 << 20) == 0 ? StrCat(bytes >> 20, "MiB") : StrCat(bytes), help,
                [target](const std::string& text) { return Take(ParseBytes(text), target); });
 }
 
@@ -136,6 +138,14 @@ std::optional<int> CommandLine::Parse(int argc, const char* const* argv) {
   } catch (const CLI::CallForVersion& version) {
     std::cout << version.what() << "\n";
     return kExitOk;
+  } catch (const CLI::ConfigError& error) {
+    constexpr std::string_view kTheirs = "INI was not able to parse ";
+    std::string_view what = error.what();
+    const bool unknown = what.starts_with(kTheirs);
+    if (unknown) what.remove_prefix(kTheirs.size());
+    std::cerr << "error: " << rep_->app.get_config_ptr()->as<std::string>() << ": " << (unknown ? "no setting " : "")
+              << what << ". See " << rep_->app.get_name() << " --help\n";
+    return kExitUsage;
   } catch (const CLI::Error& error) {
     std::cerr << "error: " << error.what() << ". See " << rep_->app.get_name() << " --help\n";
     return kExitUsage;

@@ -190,9 +190,10 @@ absl::Status RunCheck(Node& node, const v1::CheckRequest& request, MonotonicTime
   }
   std::string text =
       found == 0 ? "no problem found: " : StrCat(found, found == 1 ? " problem found: " : " problems found: ");
-  StrAppend(&text, FormatCount(chunks), " chunks, ");
-  StrAppend(&text, request.skip_documents() ? std::string("documents not read")
-                                            : StrCat(FormatCount(documents), " documents read"));
+  StrAppend(&text, FormatCount(chunks), chunks == 1 ? " chunk, " : " chunks, ");
+  StrAppend(&text, request.skip_documents()
+                       ? std::string("documents not read")
+                       : StrCat(FormatCount(documents), documents == 1 ? " document read" : " documents read"));
   v1::CheckEvent summary = Event(v1::CheckEvent::SUMMARY, std::move(text));
   summary.set_chunks_checked(chunks);
   summary.set_documents_checked(documents);

@@ -17,6 +17,7 @@ namespace {
 
 // Not more than a shard needs to hash half a chunk.
 constexpr std::chrono::seconds kSplitTimeout(60);
+constexpr std::chrono::milliseconds kGreatestPause = std::chrono::hours(1);
 
 absl::Status NoSuchShard(Node& node, const std::string& name) {
   std::vector<std::string> known;
@@ -145,6 +146,9 @@ absl::StatusOr<v1::SplitChunkResponse> ChunkFrontend::Split(const v1::SplitChunk
 
 absl::StatusOr<v1::MoveChunkResponse> ChunkFrontend::Move(const v1::MoveChunkRequest& request, MonotonicTime deadline) {
   if (request.max_pause_ms() < 0) return InvalidArgument("max_pause_ms must not be negative");
+  if (request.max_pause_ms() > kGreatestPause.count()) {
+    return InvalidArgument("max_pause_ms must not be above ", kGreatestPause.count(), " (an hour)");
+  }
   TERRANE_RETURN_IF_ERROR(node_->Barrier(deadline));
   v1::MoveChunkResponse response;
   if (!request.request_id().empty()) {

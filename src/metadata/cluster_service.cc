@@ -97,10 +97,15 @@ class ClusterRpc final : public v1::Cluster::CallbackService {
                                        v1::ListShardsResponse* response) override {
     return rpc::RunBlocking(context, executor_, [=, this](const rpc::Call& call) -> absl::Status {
       TERRANE_RETURN_IF_ERROR(node_.Barrier(call.DeadlineOr(kDefaultDeadline)));
+      std::map<std::string, int64_t> chunks;
       node_.Read([&](const State& state) {
         for (const auto& [name, shard] : state.shards()) *response->add_shards() = shard;
+        chunks = state.ChunksOfShards();
       });
-      for (auto& shard : *response->mutable_shards()) node_.registry().Decorate(&shard);
+      for (auto& shard : *response->mutable_shards()) {
+        node_.registry().Decorate(&shard);
+        shard.mutable_statistics()->set_chunks(chunks[shard.name()]);
+      }
       return absl::OkStatus();
     });
   }

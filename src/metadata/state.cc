@@ -156,6 +156,14 @@ v1::WatchEvent State::Routes() const {
   return event;
 }
 
+std::map<std::string, int64_t> State::ChunksOfShards() const {
+  std::map<std::string, int64_t> chunks;
+  for (const auto& [id, entry] : collections_) {
+    for (const auto& [min, chunk] : entry.chunks) ++chunks[chunk.shard()];
+  }
+  return chunks;
+}
+
 size_t State::chunk_count() const {
   size_t count = 0;
   for (const auto& [id, entry] : collections_) count += entry.chunks.size();

@@ -82,6 +82,8 @@ class State {
   // All routes of visible collections, as one event.
   v1::WatchEvent Routes() const;
   size_t chunk_count() const;
+  // How many each shard owns; none: not in it.
+  std::map<std::string, int64_t> ChunksOfShards() const;
 
   // ---- whole ----
   v1::MetadataState ToProto() const;

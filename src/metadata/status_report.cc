@@ -108,7 +108,9 @@ void CheckMoves(Node& node, v1::StatusResponse* response) {
 absl::StatusOr<v1::StatusResponse> MakeStatusReport(Node& node, rpc::ChannelPool* pool, MonotonicTime deadline) {
   TERRANE_RETURN_IF_ERROR(node.Barrier(deadline));
   v1::StatusResponse response;
+  std::map<std::string, int64_t> chunks;  // the map knows better than the last heartbeats
   node.Read([&](const State& state) {
+    chunks = state.ChunksOfShards();
     response.set_cluster(state.cluster());
     response.set_revision(state.revision().value());
     response.set_chunks(static_cast<int64_t>(state.chunk_count()));
@@ -129,6 +131,7 @@ absl::StatusOr<v1::StatusResponse> MakeStatusReport(Node& node, rpc::ChannelPool
   for (auto& shard : *response.mutable_shards()) {
     CheckShard(shard, node.registry(), now, &response);
     node.registry().Decorate(&shard);
+    shard.mutable_statistics()->set_chunks(chunks[shard.name()]);
     response.set_documents(response.documents() + shard.statistics().documents());
     response.set_bytes(response.bytes() + shard.statistics().document_bytes());
   }

@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   if (std::optional<int> exit = line.Parse(argc, argv)) return *exit;
 
   return server::Serve("terrane-proxy", common, [&]() -> absl::StatusOr<server::RunningServer> {
+    TERRANE_RETURN_IF_ERROR(server::CheckEndpoints("--metadata", options.metadata));
     options.listen = common.listen;
     options.tls = common.tls;
     options.insecure = common.insecure;

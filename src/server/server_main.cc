@@ -96,6 +96,18 @@ absl::StatusOr<std::vector<replication::Member>> GroupSettings::Members() const 
   return list;
 }
 
+absl::Status CheckEndpoints(std::string_view setting, const std::vector<std::string>& endpoints) {
+  for (const std::string& endpoint : endpoints) {
+    const size_t colon = endpoint.rfind(':');
+    int port = 0;
+    if (colon == std::string::npos || colon == 0 || !absl::SimpleAtoi(endpoint.substr(colon + 1), &port) || port < 1 ||
+        port > 65535) {
+      return InvalidArgument(setting, ": \"", endpoint, "\" is not host:port");
+    }
+  }
+  return absl::OkStatus();
+}
+
 int Serve(const std::string& program, const CommonSettings& settings,
           const std::function<absl::StatusOr<RunningServer>()>& start) {
   StopSignal stop;  // before any thread

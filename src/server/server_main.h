@@ -43,6 +43,9 @@ struct GroupSettings {
   absl::StatusOr<std::vector<replication::Member>> Members() const;
 };
 
+// kInvalidArgument, naming the setting: one of them is not of the form host:port.
+absl::Status CheckEndpoints(std::string_view setting, const std::vector<std::string>& endpoints);
+
 // Owned by Serve; its end stops the server.
 struct RunningServer {
   std::string address;

@@ -16,12 +16,13 @@ int main(int argc, char** argv) {
   line.Add("metadata", &options.metadata, "Endpoints of the metadata service: host:port,...");
   line.Require("metadata");
   line.AddBytes("disk-reserve", &options.disk_reserve_bytes,
-                "Writes are refused below this much free space; 0: the smaller of 1GiB and 2 % of the disk");
+                "Writes are refused below this much free space; 0: 2 % of the disk, from 256MiB to 1GiB");
   line.AddBytes("cache", &options.cache_bytes, "Memory for blocks of data files");
   line.Add("test-sync-delay", &options.test_sync_delay, "For tests: each sync takes this much longer");
   if (std::optional<int> exit = line.Parse(argc, argv)) return *exit;
 
   return server::Serve("terrane-shard", common, [&]() -> absl::StatusOr<server::RunningServer> {
+    TERRANE_RETURN_IF_ERROR(server::CheckEndpoints("--metadata", options.metadata));
     TERRANE_ASSIGN_OR_RETURN(options.members, group.Members());
     options.directory = std::filesystem::path(common.directory) / "data";
     options.listen = common.listen;

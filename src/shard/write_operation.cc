@@ -136,7 +136,9 @@ absl::StatusOr<std::string> Modification::Apply(std::string_view document, std::
   if (may_change_shard_key_) {
     absl::Status status = CheckShardKey(*changed, shard_key);
     if (rpc::ReasonOf(status) == v1::ErrorDetail::SHARD_KEY_MISSING) {
-      return rpc::WithReason(status, v1::ErrorDetail::SHARD_KEY_CHANGED);  // it was there before
+      // It was there before.
+      return rpc::WithReason(Annotate(status, "an update must not change the shard key"),
+                             v1::ErrorDetail::SHARD_KEY_CHANGED);
     }
     TERRANE_RETURN_IF_ERROR(status);
   }
