@@ -1,5 +1,6 @@
 #include "tools/cli.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -11,12 +12,14 @@
 #include "common/units.h"
 #include "common/version.h"
 #include "tools/cli_command.h"
+#include "tools/interrupt.h"
 #include "tools/json.h"
 
 namespace terrane::tools {
 namespace {
 
 int ExitCodeOf(const absl::Status& status) {
+  if (absl::IsCancelled(status) && Interrupted() != 0) return 128 + Interrupted();
   return absl::IsInvalidArgument(status) || absl::IsNotFound(status) ? kExitUsage : kExitFailure;
 }
 
@@ -60,6 +63,12 @@ std::vector<std::string> NamesOfOptions(CLI::App* app) {
   return names;
 }
 
+// Help of a command would leave out the options of all commands.
+void AddFooter(CLI::App* command) {
+  command->footer("With every command: --dir DIR or --proxy HOST:PORT, --json, --deadline 10s. See terrane --help");
+  for (CLI::App* below : command->get_subcommands([](CLI::App*) { return true; })) AddFooter(below);
+}
+
 // What is wrong with a command line that CLI11 refuses.
 absl::Status ExplainParseError(CLI::App& app, const CLI::Error& error) {
   std::string words;
@@ -95,7 +104,7 @@ absl::StatusOr<std::unique_ptr<LocalCluster>> Cli::OpenCluster() const {
 absl::StatusOr<std::unique_ptr<client::Client>> Cli::Connect() const {
   client::Options options;
   options.tls_ca_file = tls_ca;
-  options.deadline = deadline;
+  options.deadline = Deadline();
   const char* environment = getenv("TERRANE_PROXY");
   if (!proxy.empty()) {
     options.proxies = {proxy};
@@ -119,15 +128,15 @@ absl::StatusOr<std::unique_ptr<client::Client>> Cli::Connect() const {
   return client::Client::Connect(std::move(options));
 }
 
-CLI::Option* AddDuration(CLI::App* command, const std::string& name, std::chrono::milliseconds* target,
-                         const std::string& help) {
-  CLI::callback_t take = [target, name](const CLI::results_t& results) {
+CLI::Option* AddDuration(CLI::App* command, const std::string& name,
+                         std::function<void(std::chrono::milliseconds)> take, const std::string& help) {
+  CLI::callback_t parse = [take = std::move(take), name](const CLI::results_t& results) {
     absl::StatusOr<std::chrono::milliseconds> duration = ParseDuration(results.back());
     if (!duration.ok()) throw CLI::ValidationError(name, std::string(MessageOf(duration.status())));
-    *target = *duration;
+    take(*duration);
     return true;
   };
-  return command->add_option(name, std::move(take), help)->type_name("DURATION");
+  return command->add_option(name, std::move(parse), help)->type_name("DURATION");
 }
 
 int RunCli(int argc, const char* const* argv, std::ostream& out, std::ostream& err) {
@@ -143,7 +152,9 @@ int RunCli(int argc, const char* const* argv, std::ostream& out, std::ostream& e
   app.add_option("--proxy", cli.proxy, "Proxy to ask [TERRANE_PROXY]")->type_name("HOST:PORT");
   app.add_option("--dir", cli.directory, "Directory of a local cluster")->type_name("DIR");
   app.add_option("--tls-ca", cli.tls_ca, "PEM file with whom to trust")->type_name("FILE");
-  AddDuration(&app, "--deadline", &cli.deadline, "How long a call may take; 10s");
+  AddDuration(
+      &app, "--deadline", [&cli](auto duration) { cli.deadline = duration; },
+      "How long a call may take, or a step of a long one; 10s, a batch of an import 30s");
 
   AddClusterCommands(app, cli);
   AddStatusCommands(app, cli);
@@ -155,6 +166,7 @@ int RunCli(int argc, const char* const* argv, std::ostream& out, std::ostream& e
   AddExportCommand(app, cli);
   AddDocumentCommands(app, cli);
   AddRefusedCommands(app, cli);
+  for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) AddFooter(command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForVersion& version) {
@@ -162,14 +174,23 @@ int RunCli(int argc, const char* const* argv, std::ostream& out, std::ostream& e
     return kExitOk;
   } catch (const CLI::Success&) {  // help
     std::string words;
-    out << Deepest(&app, &words)->help() << std::flush;
+    const std::vector<std::string> left = app.remaining(true);
+    if (!left.empty() && !left.front().starts_with("-") && !NamesOfCommands(Deepest(&app, &words)).empty()) {
+      return Fail(cli, ExplainParseError(app, CLI::ExtrasError(left)));
+    }
+    out << app.help() << std::flush;  // of the command that was reached
     return kExitOk;
   } catch (const CLI::Error& error) {
     return Fail(cli, ExplainParseError(app, error));
   }
+  ForgetInterrupt();
   absl::StatusOr<int> exit = cli.action();
   out << std::flush;
-  return exit.ok() ? *exit : Fail(cli, exit.status());
+  if (!exit.ok()) return Fail(cli, exit.status());
+  if (!out && errno != EPIPE) {  // who reads no further has seen enough
+    return Fail(cli, MakeStatus(absl::StatusCode::kUnknown, "cannot write the result: ", strerror(errno)));
+  }
+  return *exit;
 }
 
 }  // namespace terrane::tools

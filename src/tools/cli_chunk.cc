@@ -7,6 +7,7 @@
 #include "common/units.h"
 #include "tools/cli_command.h"
 #include "tools/json.h"
+#include "tools/table.h"
 
 namespace terrane::tools {
 namespace {
@@ -52,16 +53,17 @@ absl::StatusOr<int> RunList(Cli& cli, const ListOptions& options) {
   for (const v1::CollectionInfo& info : collections.collections()) {
     TERRANE_ASSIGN_OR_RETURN(patterns[info.collection().id()], PatternOf(info.collection()));
   }
+  std::vector<std::vector<std::string>> rows;
   for (const v1::ChunkInfo& info : list->chunks()) {
     const v1::Chunk& chunk = info.chunk();
     const std::string size = info.has_digest() ? StrCat(Plural(info.digest().documents().count(), "document"), ", ",
                                                         FormatBytes(info.digest().documents().bytes()))
                                                : "size unknown: the shard does not answer";
-    cli.Line(StrCat(absl::StrFormat("%-20s %-42s %-5s", info.collection(),
-                                    DescribeRange(chunk.range(), patterns[chunk.collection_id()]), chunk.shard()),
-                    " copy ", chunk.copy_id(), " token ", chunk.token(), "  ", size,
-                    chunk.migration_id() != 0 ? StrCat("  in move ", chunk.migration_id()) : ""));
+    rows.push_back({info.collection(), DescribeRange(chunk.range(), patterns[chunk.collection_id()]), chunk.shard(),
+                    StrCat("copy ", chunk.copy_id()), StrCat("token ", chunk.token()), size,
+                    chunk.migration_id() != 0 ? StrCat("in move ", chunk.migration_id()) : ""});
   }
+  for (const std::string& line : Table({{}, {}, {}, {}, {}, {}, {}}, rows)) cli.Line(line);
   if (list->chunks().empty()) cli.Line("no chunks");
   return kExitOk;
 }
@@ -161,7 +163,9 @@ void AddChunkCommands(CLI::App& app, Cli& cli) {
       command->add_option("--chunk", move->chunk, "Hex of the chunk's least key (range.min of chunk list --json)");
   command->add_option("--to", move->target, "Shard that is to own it")->required();
   command->add_flag("--wait", move->wait, "Show it until it has ended");
-  AddDuration(command, "--max-pause", &move->max_pause, "Longest pause for writes that a switch may cause; 2s");
+  AddDuration(
+      command, "--max-pause", [move](auto duration) { move->max_pause = duration; },
+      "Longest pause for writes that a switch may cause; 2s");
   command->add_option("--reversible", move->reversible)->group("");
   command->callback(
       [&cli, move, chunk] { cli.action = [&cli, move, chunk] { return RunMove(cli, *move, chunk->count() > 0); }; });

@@ -2,13 +2,15 @@
 #include "absl/strings/str_format.h"
 #include "common/process.h"
 #include "tools/cli_command.h"
+#include "tools/interrupt.h"
 #include "tools/json.h"
 
 namespace terrane::tools {
 namespace {
 
 struct StartOptions {
-  LocalClusterOptions cluster;
+  // Numbers: 0 if they were not given.
+  LocalClusterOptions cluster = {.directory = {}, .shards = 0, .metadata = 0, .proxies = 0};
   int replicas = 1;
 };
 struct ProcessOptions {
@@ -42,6 +44,21 @@ int Count(const LocalCluster& cluster, Role role) {
   return n;
 }
 
+// What of the options of a first start a cluster that is there already takes no notice of.
+std::string Ignored(const LocalClusterOptions& options, const LocalCluster& cluster) {
+  std::string ignored;
+  const auto add = [&](std::string_view flag, int asked, Role role) {
+    const int there = Count(cluster, role);
+    if (asked != 0 && asked != there) {
+      StrAppend(&ignored, ignored.empty() ? "" : ", ", flag, " ", asked, " (there are ", there, ")");
+    }
+  };
+  add("--shards", options.shards, Role::kShard);
+  add("--metadata", options.metadata, Role::kMetadata);
+  add("--proxies", options.proxies, Role::kProxy);
+  return ignored;
+}
+
 absl::StatusOr<int> RunStart(Cli& cli, const StartOptions& options) {
   if (cli.directory.empty()) return InvalidArgument("--dir is missing: where the cluster is to live");
   if (options.replicas != 1) {
@@ -49,8 +66,21 @@ absl::StatusOr<int> RunStart(Cli& cli, const StartOptions& options) {
   }
   LocalClusterOptions cluster_options = options.cluster;
   cluster_options.directory = cli.directory;
+  const LocalClusterOptions defaults;
+  if (cluster_options.shards == 0) cluster_options.shards = defaults.shards;
+  if (cluster_options.metadata == 0) cluster_options.metadata = defaults.metadata;
+  if (cluster_options.proxies == 0) cluster_options.proxies = defaults.proxies;
+  const InterruptWatch watch;
+  cluster_options.interrupted = [] { return Interrupted() != 0; };
   const auto start = std::chrono::steady_clock::now();
-  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<LocalCluster> cluster, LocalCluster::Start(std::move(cluster_options)));
+  absl::StatusOr<std::unique_ptr<LocalCluster>> started = LocalCluster::Start(std::move(cluster_options));
+  if (absl::IsCancelled(started.status())) {
+    return absl::CancelledError(StrCat(
+        "interrupted; what was started is stopped. Start it again: terrane cluster start", " --dir ", cli.directory));
+  }
+  TERRANE_RETURN_IF_ERROR(started.status());
+  const std::unique_ptr<LocalCluster>& cluster = *started;
+  const std::string ignored = Ignored(options.cluster, *cluster);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (cli.json) {
     PrintJson(cli, *cluster, seconds);
@@ -65,6 +95,7 @@ absl::StatusOr<int> RunStart(Cli& cli, const StartOptions& options) {
     cli.Line(absl::StrFormat("  proxy   %-22s try: terrane status --dir %s", proxy, dir));
   }
   cli.Line(absl::StrFormat("  logs    %-22s stop: terrane cluster stop --dir %s", dir + "/*/log", dir));
+  if (!ignored.empty()) cli.Line("  note    it was there already, so this has no effect: " + ignored);
   return kExitOk;
 }
 
@@ -127,12 +158,17 @@ void AddClusterCommands(CLI::App& app, Cli& cli) {
   auto start = std::make_shared<StartOptions>();
   CLI::App* command =
       AddCommand(group, cli, "start", "Start the cluster in --dir, making it if there is none", start, RunStart);
-  command->add_option("--shards", start->cluster.shards, "How many shards, when it is made; 2");
-  command->add_option("--replicas", start->replicas, "Replicas of a shard; 1");
-  command->add_option("--metadata", start->cluster.metadata, "Nodes of the metadata service, 1, 3 or 5; 1");
-  command->add_option("--proxies", start->cluster.proxies, "How many proxies; 1");
+  const auto number = [command, start](const std::string& name, int* target, const std::string& help) {
+    AddNumber<int>(command, name, 1, target, help);
+  };
+  number("--shards", &start->cluster.shards, "How many shards, when it is made; 2");
+  number("--replicas", &start->replicas, "Replicas of a shard; 1");
+  number("--metadata", &start->cluster.metadata, "Nodes of the metadata service when it is made, 1, 3 or 5; 1");
+  number("--proxies", &start->cluster.proxies, "How many proxies, when it is made; 1");
   command->add_option("--log-level", start->cluster.log_level, "Of all processes; info");
-  AddDuration(command, "--wait", &start->cluster.ready_timeout, "How long to wait for it to serve; 30s");
+  AddDuration(
+      command, "--wait", [start](auto duration) { start->cluster.ready_timeout = duration; },
+      "How long to wait for it to serve; 30s");
 
   auto process = std::make_shared<ProcessOptions>();
   AddProcess(AddCommand(group, cli, "stop", "Stop all processes, or one", process, RunStop), process.get());

@@ -9,6 +9,7 @@
 #include "document/extended_json.h"
 #include "tools/cli_command.h"
 #include "tools/json.h"
+#include "tools/table.h"
 
 namespace terrane::tools {
 namespace {
@@ -73,13 +74,16 @@ absl::StatusOr<int> RunList(Cli& cli, const NameOptions&) {
     return kExitOk;
   }
   if (list.collections().empty()) cli.Line("no collections. Make one: terrane collection create shop.orders");
+  std::vector<std::vector<std::string>> rows;
   for (const v1::CollectionInfo& info : list.collections()) {
     TERRANE_ASSIGN_OR_RETURN(const document::ShardKeyPattern pattern, PatternOf(info.collection()));
     const v1::Collection::State state = info.collection().state();
-    cli.Line(absl::StrFormat("%-24s %12s documents %9s %4d chunks  %s%s", info.collection().name(),
-                             FormatCount(info.documents()), FormatBytes(info.bytes()), info.chunks(),
-                             pattern.ToString(),
-                             state == v1::Collection::READY ? "" : "  " + v1::Collection::State_Name(state)));
+    rows.push_back({info.collection().name(), Plural(info.documents(), "document"), FormatBytes(info.bytes()),
+                    Plural(info.chunks(), "chunk"), pattern.ToString(),
+                    state == v1::Collection::CREATING ? "its shards have not all confirmed their chunks yet" : ""});
+  }
+  for (const std::string& line : Table({{}, {.right = true}, {.right = true}, {.right = true}, {}, {}}, rows)) {
+    cli.Line(line);
   }
   return kExitOk;
 }
@@ -144,7 +148,7 @@ void AddCollectionCommands(CLI::App& app, Cli& cli) {
   command->add_option("collection", create->name, "database.collection")->required();
   command->add_option("--shard-key", create->shard_key,
                       "Fields, e.g. '{\"customer\": 1}' or '{\"customer\": \"hashed\"}'; {_id: \"hashed\"}");
-  command->add_option("--chunks", create->chunks, "How many to begin with; 4 per shard if hashed, else 1");
+  AddNumber<int>(command, "--chunks", 1, &create->chunks, "How many to begin with; 4 per shard if hashed, else 1");
   command->add_option("--split-at", create->split_at, "Where a chunk begins: '{\"customer\": \"m\"}'; may be repeated")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

@@ -5,11 +5,14 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
 #include "client/client.h"
 #include "common/status.h"
 #include "document/shard_key.h"
@@ -30,7 +33,7 @@ struct Cli {
   std::string proxy;      // --proxy or TERRANE_PROXY
   std::string directory;  // --dir
   std::string tls_ca;
-  std::chrono::milliseconds deadline{10'000};
+  std::optional<std::chrono::milliseconds> deadline;
 
   // Set by the chosen command; run after parsing. Returns the exit code; an error is printed and gives its own.
   std::function<absl::StatusOr<int>()> action;
@@ -39,7 +42,9 @@ struct Cli {
   // TERRANE_PROXY).
   absl::StatusOr<std::unique_ptr<client::Client>> Connect() const;
   absl::StatusOr<std::unique_ptr<LocalCluster>> OpenCluster() const;  // --dir is needed
-  client::CallOptions Call() const { return {.deadline = deadline}; }
+  // --deadline, else 10 s.
+  std::chrono::milliseconds Deadline() const { return deadline.value_or(std::chrono::seconds(10)); }
+  client::CallOptions Call() const { return {.deadline = Deadline()}; }
 
   // Prints a line of the result.
   void Line(std::string_view text) const { out << text << "\n"; }
@@ -68,8 +73,28 @@ CLI::App* AddCommand(CLI::App& parent, Cli& cli, const std::string& name, const 
 }
 
 // An option that takes a duration ("2s").
-CLI::Option* AddDuration(CLI::App* command, const std::string& name, std::chrono::milliseconds* target,
-                         const std::string& help);
+CLI::Option* AddDuration(CLI::App* command, const std::string& name,
+                         std::function<void(std::chrono::milliseconds)> take, const std::string& help);
+
+// An option or positional that takes a whole number >= `least`.
+template <typename Number>
+CLI::Option* AddNumber(CLI::App* command, const std::string& name, Number least, Number* target,
+                       const std::string& help) {
+  CLI::callback_t take = [target, name, least](const CLI::results_t& results) {
+    int64_t value = 0;
+    if (!absl::SimpleAtoi(results.back(), &value)) {
+      throw CLI::ValidationError(name, StrCat("\"", results.back(), "\" is not a whole number"));
+    }
+    if (value < static_cast<int64_t>(least)) {
+      throw CLI::ValidationError(
+          name, value < 0 && least == 0 ? StrCat(value, " is negative") : StrCat("at least ", least, ", not ", value));
+    }
+    if (!std::in_range<Number>(value)) throw CLI::ValidationError(name, StrCat(value, " is too great"));
+    *target = static_cast<Number>(value);
+    return true;
+  };
+  return command->add_option(name, std::move(take), help)->type_name("NUMBER");
+}
 
 // BSON of extended JSON that a person wrote; the error names `what` if it is not the only JSON of the command line.
 absl::StatusOr<std::string> ParseQuery(std::string_view json);

@@ -1,4 +1,5 @@
-// terrane find|insert|update|delete|count: quick access for people.
+// terrane find|insert|update|replace|delete|count: quick access for people.
+#include <algorithm>
 #include <iostream>
 #include <iterator>
 
@@ -27,14 +28,13 @@ absl::StatusOr<std::string> Query(std::string_view json, std::string_view name) 
 }
 
 absl::StatusOr<int> RunFind(Cli& cli, const FindArguments& arguments) {
-  if (arguments.limit < 0) return InvalidArgument("--limit: ", arguments.limit, " is negative");
-  if (arguments.skip < 0) return InvalidArgument("--skip: ", arguments.skip, " is negative");
   client::FindOptions options;
   TERRANE_ASSIGN_OR_RETURN(options.filter, ParseQuery(arguments.filter));
   TERRANE_ASSIGN_OR_RETURN(options.projection, Query(arguments.projection, "--projection"));
   options.limit = arguments.limit;
   options.skip = arguments.skip;
   options.ordered = arguments.ordered;
+  options.idle_deadline = cli.Deadline();
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
   std::unique_ptr<client::Cursor> cursor = client->Find(arguments.collection, std::move(options));
   while (cli.out) {
@@ -81,7 +81,37 @@ absl::StatusOr<int> RunInsert(Cli& cli, const WriteArguments& arguments) {
               << error.message() << std::endl;
     }
   }
-  return errors.empty() ? kExitOk : kExitFailure;
+  if (errors.empty()) return kExitOk;
+  const bool asked_wrongly = std::all_of(result->errors.begin(), result->errors.end(), [](const v1::WriteError& error) {
+    return error.code() == static_cast<int>(absl::StatusCode::kInvalidArgument);
+  });
+  return asked_wrongly ? kExitUsage : kExitFailure;
+}
+
+// Of an update or a replacement.
+int PrintUpdated(const Cli& cli, const client::UpdateResult& result) {
+  if (cli.json) {
+    JsonObject object;
+    object.Add("matched", result.matched).Add("modified", result.modified);
+    if (!result.upserted_id.empty()) object.AddRaw("upserted_id", document::ToRelaxedJson(result.upserted_id));
+    cli.Line(object.Finish());
+  } else if (!result.upserted_id.empty()) {
+    cli.Line("inserted " + document::ToRelaxedJson(result.upserted_id));
+  } else {
+    cli.Line(StrCat("matched ", FormatCount(result.matched), ", modified ", FormatCount(result.modified)));
+  }
+  return kExitOk;
+}
+
+absl::StatusOr<int> RunReplace(Cli& cli, const WriteArguments& arguments) {
+  TERRANE_ASSIGN_OR_RETURN(const std::string filter, Query(arguments.filter, "filter"));
+  absl::StatusOr<std::string> replacement = document::DocumentFromJson(arguments.document);
+  if (!replacement.ok()) return Annotate(replacement.status(), "document");
+  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
+  absl::StatusOr<client::UpdateResult> result =
+      client->Replace(arguments.collection, filter, *replacement, arguments.upsert, cli.Call());
+  if (!result.ok()) return Explain(*client, result.status(), arguments.collection);
+  return PrintUpdated(cli, *result);
 }
 
 absl::StatusOr<int> RunUpdate(Cli& cli, const WriteArguments& arguments) {
@@ -94,17 +124,7 @@ absl::StatusOr<int> RunUpdate(Cli& cli, const WriteArguments& arguments) {
   options.call = cli.Call();
   absl::StatusOr<client::UpdateResult> result = client->Update(arguments.collection, filter, update, options);
   if (!result.ok()) return Explain(*client, result.status(), arguments.collection);
-  if (cli.json) {
-    JsonObject object;
-    object.Add("matched", result->matched).Add("modified", result->modified);
-    if (!result->upserted_id.empty()) object.AddRaw("upserted_id", document::ToRelaxedJson(result->upserted_id));
-    cli.Line(object.Finish());
-  } else if (!result->upserted_id.empty()) {
-    cli.Line("inserted " + document::ToRelaxedJson(result->upserted_id));
-  } else {
-    cli.Line(StrCat("matched ", FormatCount(result->matched), ", modified ", FormatCount(result->modified)));
-  }
-  return kExitOk;
+  return PrintUpdated(cli, *result);
 }
 
 absl::StatusOr<int> RunDelete(Cli& cli, const WriteArguments& arguments) {
@@ -124,8 +144,8 @@ void AddDocumentCommands(CLI::App& app, Cli& cli) {
   command->add_option("collection", find->collection, "database.collection")->required();
   command->add_option("filter", find->filter, "E.g. '{\"customer\": \"c-17\"}'; everything");
   command->add_option("--projection", find->projection, "E.g. '{\"customer\": 1}'");
-  command->add_option("--limit", find->limit, "At most so many; 0: all");
-  command->add_option("--skip", find->skip, "Leave out the first ones");
+  AddNumber<int64_t>(command, "--limit", 0, &find->limit, "At most so many; 0: all");
+  AddNumber<int64_t>(command, "--skip", 0, &find->skip, "Leave out the first ones");
   command->add_flag("--ordered", find->ordered, "In the order of the shard key over all chunks");
   command->add_flag("--canonical", find->canonical, "Canonical extended JSON: types are kept exactly");
 
@@ -136,13 +156,20 @@ void AddDocumentCommands(CLI::App& app, Cli& cli) {
   auto write = std::make_shared<WriteArguments>();
   command = AddCommand(app, cli, "insert", "Insert documents", write, RunInsert);
   command->add_option("collection", write->collection, "database.collection")->required();
-  command->add_option("documents", write->document, "One, an array, or several; - reads standard input")->required();
+  command->add_option("documents", write->document, "One, an array, or several: '{..} {..}'; - reads standard input")
+      ->required();
 
   command = AddCommand(app, cli, "update", "Apply update operators to the first match", write, RunUpdate);
   command->add_option("collection", write->collection, "database.collection")->required();
   command->add_option("filter", write->filter, "Which")->required();
   command->add_option("update", write->document, "E.g. '{\"$inc\": {\"n\": 1}}'")->required();
   command->add_flag("--multi", write->multi, "To all matches");
+  command->add_flag("--upsert", write->upsert, "Insert if nothing matches");
+
+  command = AddCommand(app, cli, "replace", "Replace the first match by a whole document", write, RunReplace);
+  command->add_option("collection", write->collection, "database.collection")->required();
+  command->add_option("filter", write->filter, "Which")->required();
+  command->add_option("document", write->document, "_id and shard key stay")->required();
   command->add_flag("--upsert", write->upsert, "Insert if nothing matches");
 
   command = AddCommand(app, cli, "delete", "Delete the first match", write, RunDelete);

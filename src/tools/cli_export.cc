@@ -8,6 +8,7 @@
 #include "common/units.h"
 #include "document/extended_json.h"
 #include "tools/cli_command.h"
+#include "tools/interrupt.h"
 #include "tools/json.h"
 #include "tools/progress.h"
 
@@ -25,6 +26,7 @@ absl::Status WriteAll(Cli& cli, const Arguments& arguments, client::Cursor& curs
                       std::ostream& out, int64_t* documents, int64_t* bytes) {
   ProgressLine line(cli.err, cli.err_is_terminal, !cli.json);
   while (true) {
+    if (Interrupted() != 0) return absl::CancelledError("interrupted; nothing was written");
     TERRANE_ASSIGN_OR_RETURN(const std::optional<std::string> document, cursor.Next());
     if (!document) return absl::OkStatus();
     if (bson) {
@@ -51,6 +53,7 @@ absl::StatusOr<int> RunExport(Cli& cli, const Arguments& arguments) {
   const bool bson = arguments.format.empty() ? arguments.file.ends_with(".bson") : arguments.format == "bson";
   const bool standard_output = arguments.file == "-";
   client::FindOptions find;
+  find.idle_deadline = cli.Deadline();
   TERRANE_ASSIGN_OR_RETURN(find.filter, ParseQuery(arguments.filter));
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
   TERRANE_ASSIGN_OR_RETURN(const v1::CollectionInfo info, FindCollection(cli, *client, arguments.collection));
@@ -58,7 +61,9 @@ absl::StatusOr<int> RunExport(Cli& cli, const Arguments& arguments) {
   // Half a file never bears the name that was asked for.
   const std::string temporary = arguments.file + ".tmp";
   std::ofstream file;
+  std::optional<InterruptWatch> watch;
   if (!standard_output) {
+    watch.emplace();  // the temporary file is taken away
     file.open(temporary, std::ios::binary | std::ios::trunc);
     if (!file) return MakeStatus(absl::StatusCode::kUnknown, "cannot write ", temporary, ": ", strerror(errno));
   }
@@ -77,6 +82,7 @@ absl::StatusOr<int> RunExport(Cli& cli, const Arguments& arguments) {
       fs::remove(temporary, error);
     }
   }
+  if (absl::IsCancelled(status)) return status;
   if (!status.ok()) return Annotate(Explain(*client, status, arguments.collection), "the export ended early");
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   std::ostream& report = standard_output ? cli.err : cli.out;
@@ -84,7 +90,7 @@ absl::StatusOr<int> RunExport(Cli& cli, const Arguments& arguments) {
     report << JsonObject().Add("documents", documents).Add("bytes", bytes).Add("seconds", seconds).Finish() << "\n";
   } else {
     report << "exported " << Plural(documents, "document") << " (" << FormatBytes(bytes) << ") in "
-           << absl::StrFormat("%.1f", seconds) << " s\n";
+           << FormatMillis(1000 * seconds) << "\n";
   }
   return kExitOk;
 }

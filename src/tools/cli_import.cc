@@ -8,6 +8,7 @@
 #include "common/units.h"
 #include "tools/cli_command.h"
 #include "tools/importer.h"
+#include "tools/interrupt.h"
 #include "tools/json.h"
 #include "tools/progress.h"
 
@@ -55,6 +56,7 @@ absl::StatusOr<int> RunImport(Cli& cli, const Arguments& arguments) {
   if (!standard_input) {
     file.open(arguments.file, std::ios::binary);
     if (!file) return NotFound("cannot open ", arguments.file, ": ", strerror(errno));
+    if (fs::is_directory(arguments.file)) return InvalidArgument(arguments.file, " is a directory");
   }
   std::error_code error;
   const int64_t size = standard_input ? 0 : static_cast<int64_t>(fs::file_size(arguments.file, error));
@@ -64,7 +66,13 @@ absl::StatusOr<int> RunImport(Cli& cli, const Arguments& arguments) {
 
   ImportOptions options;
   options.collection = arguments.collection;
-  options.workers = std::clamp(arguments.workers, 1, 64);
+  options.workers = std::min(arguments.workers, 64);
+  if (cli.deadline) options.deadline = *cli.deadline;
+  std::optional<InterruptWatch> watch;
+  if (!standard_input) {  // whoever waits for a terminal's next line would not notice
+    watch.emplace();
+    options.interrupted = [] { return Interrupted() != 0; };
+  }
   const std::string rejected_path = !arguments.rejected.empty() ? arguments.rejected
                                     : standard_input            ? "stdin.rejected"
                                                                 : arguments.file + ".rejected";
@@ -98,11 +106,13 @@ absl::StatusOr<int> RunImport(Cli& cli, const Arguments& arguments) {
     if (done.refused > 0) object.Add("rejected_file", rejected_path);
     cli.Line(object.Finish());
   } else {
+    const std::string_view what = format == FileFormat::kBson ? "document" : "line";
     cli.Line(
         StrCat("imported ", Plural(done.documents, "document"), " (", FormatBytes(done.bytes_in), ") in ",
-               absl::StrFormat("%.1f", seconds()), " s",
-               done.refused == 0 ? "" : StrCat("; ", Plural(done.refused, "line"), " refused, see ", rejected_path)));
+               FormatMillis(1000 * seconds()),
+               done.refused == 0 ? "" : StrCat("; ", Plural(done.refused, what), " refused, see ", rejected_path)));
   }
+  if (absl::IsCancelled(status)) return absl::CancelledError("interrupted; what is in stays in");
   if (!status.ok()) return Annotate(Explain(*client, status, arguments.collection), "the import ended early");
   return done.refused == 0 ? kExitOk : kExitFailure;
 }
@@ -117,7 +127,7 @@ void AddImportCommand(CLI::App& app, Cli& cli) {
   command->add_option("file", arguments->file, "NDJSON (extended JSON) or BSON; - reads standard input")->required();
   command->add_option("--format", arguments->format, "ndjson or bson; by the file's name (.bson), else ndjson");
   command->add_option("--rejected", arguments->rejected, "Where refused lines go; FILE.rejected");
-  command->add_option("--workers", arguments->workers, "Batches at a time; 4");
+  AddNumber<int>(command, "--workers", 1, &arguments->workers, "Batches at a time, at most 64; 4");
 }
 
 }  // namespace terrane::tools

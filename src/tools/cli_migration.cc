@@ -1,4 +1,5 @@
 // terrane migration list|show|watch|abort
+#include <map>
 #include <thread>
 
 #include "absl/strings/str_format.h"
@@ -6,14 +7,18 @@
 #include "common/process.h"
 #include "common/units.h"
 #include "tools/cli_command.h"
+#include "tools/interrupt.h"
 #include "tools/json.h"
 #include "tools/migration_text.h"
 #include "tools/progress.h"
+#include "tools/table.h"
 
 namespace terrane::tools {
 namespace {
 
 constexpr std::chrono::milliseconds kBetweenLooks{100};
+
+const std::string kDropped = "(dropped collection)";
 
 struct ListOptions {
   bool active = false;
@@ -41,12 +46,23 @@ absl::StatusOr<int> RunList(Cli& cli, const ListOptions& options) {
     return kExitOk;
   }
   if (list.migrations().empty()) cli.Line(options.active ? "no move is running" : "no moves");
+  TERRANE_ASSIGN_OR_RETURN(const v1::ListCollectionsResponse collections, client->ListCollections(cli.Call()));
+  std::map<uint32_t, const v1::Collection*> by_id;
+  for (const v1::CollectionInfo& info : collections.collections()) by_id[info.collection().id()] = &info.collection();
+  std::vector<std::vector<std::string>> rows;
   for (const v1::Migration& m : list.migrations()) {
+    const auto collection = by_id.find(m.collection_id());
+    document::ShardKeyPattern pattern;
+    if (collection != by_id.end()) {
+      TERRANE_ASSIGN_OR_RETURN(pattern, PatternOf(*collection->second));
+    }
     const std::string pause =
         m.stage() == v1::Migration::DONE ? "writes held " + FormatMillis(m.figures().write_pause_ms()) : m.reason();
-    cli.Line(absl::StrFormat("move %-5d %s -> %s   %-12s %9s   attempt %d   %s", m.id(), m.source(), m.target(),
-                             StageName(m.stage()), FormatBytes(m.figures().bytes()), m.attempt(), pause));
+    rows.push_back({StrCat("move ", m.id()), collection != by_id.end() ? collection->second->name() : kDropped,
+                    DescribeRange(m.range(), pattern), StrCat(m.source(), " -> ", m.target()), StageName(m.stage()),
+                    FormatBytes(m.figures().bytes()), m.attempt() > 1 ? StrCat("attempt ", m.attempt()) : "", pause});
   }
+  for (const std::string& line : Table({{}, {}, {}, {}, {}, {.right = true}, {}, {}}, rows)) cli.Line(line);
   return kExitOk;
 }
 
@@ -67,8 +83,8 @@ absl::StatusOr<int> RunWatch(Cli& cli, const IdOptions& options) {
   if (!cli.json) {
     TERRANE_ASSIGN_OR_RETURN(const v1::ShowMigrationResponse response, client->ShowMigration(options.id, cli.Call()));
     const v1::Migration& m = response.migration();
-    cli.Line(StrCat("move ", m.id(), "  ", response.collection(), " ", RangeOf(cli, *client, response), "  ",
-                    m.source(), " -> ", m.target()));
+    cli.Line(StrCat("move ", m.id(), "  ", response.collection().empty() ? kDropped : response.collection(), " ",
+                    RangeOf(cli, *client, response), "  ", m.source(), " -> ", m.target()));
     cli.out << std::flush;
   }
   return WatchMigration(cli, *client, options.id);
@@ -80,8 +96,10 @@ absl::StatusOr<int> RunAbort(Cli& cli, const IdOptions& options) {
   if (cli.json) {
     cli.Line(ToJson(response));
   } else {
-    cli.Line(StrCat("move ", options.id, " is asked to end: ", StageName(response.migration().stage()),
-                    ". See terrane migration watch ", options.id));
+    const v1::Migration& m = response.migration();
+    cli.Line(HasEnded(m) ? StrCat("move ", options.id, " has ended already: ", StageName(m.stage()))
+                         : StrCat("move ", options.id, " is asked to end; it was ", StageName(m.stage()),
+                                  ". See terrane migration watch ", options.id));
   }
   return kExitOk;
 }
@@ -90,7 +108,7 @@ CLI::App* AddWithId(CLI::App& group, Cli& cli, const std::string& name, const st
                     absl::StatusOr<int> (*run)(Cli&, const IdOptions&)) {
   auto options = std::make_shared<IdOptions>();
   CLI::App* command = AddCommand(group, cli, name, help, options, run);
-  command->add_option("id", options->id, "Number of the move")->required();
+  AddNumber<uint64_t>(command, "id", 1, &options->id, "Number of the move")->required();
   return command;
 }
 
@@ -100,6 +118,7 @@ absl::StatusOr<int> WatchMigration(Cli& cli, client::Client& client, uint64_t id
   std::string last_json;
   v1::Migration::Stage stage = v1::Migration::PLANNED;
   ProgressLine progress(cli.err, cli.err_is_terminal, !cli.json);
+  const InterruptWatch watch;
   while (true) {
     absl::StatusOr<v1::ShowMigrationResponse> response = client.ShowMigration(id, cli.Call());
     if (!response.ok()) return response.status();
@@ -122,6 +141,11 @@ absl::StatusOr<int> WatchMigration(Cli& cli, client::Client& client, uint64_t id
         for (const std::string& line : ResultLines(m)) cli.Line(line);
       }
       return m.stage() == v1::Migration::DONE ? kExitOk : kExitFailure;
+    }
+    if (const int signal = Interrupted(); signal != 0) {
+      progress.Keep(ProgressText(*response));
+      if (!cli.json) cli.err << "the move goes on by itself; see terrane migration watch " << id << std::endl;
+      return 128 + signal;
     }
     std::this_thread::sleep_for(kBetweenLooks);
   }

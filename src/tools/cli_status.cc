@@ -4,6 +4,7 @@
 #include "common/units.h"
 #include "tools/cli_command.h"
 #include "tools/json.h"
+#include "tools/migration_text.h"
 #include "tools/progress.h"
 
 namespace terrane::tools {
@@ -30,8 +31,10 @@ std::string ShardLine(const v1::Shard& shard) {
   std::string line = StrCat("  shard ", absl::StrFormat("%-4s", shard.name()), " ");
   if (shard.leader_endpoint().empty()) return line + "no leader";
   StrAppend(&line, "leader at ", shard.leader_endpoint(), ", ", Plural(s.chunks(), "chunk"), ", ",
-            FormatBytes(s.document_bytes()), ", oplog kept ",
-            FormatMillis(1000.0 * static_cast<double>(s.oplog_seconds())));
+            FormatBytes(s.document_bytes()));
+  if (s.oplog_seconds() > 0) {
+    StrAppend(&line, ", oplog kept ", FormatMillis(1000.0 * static_cast<double>(s.oplog_seconds())));
+  }
   if (s.disk_total_bytes() > 0) {
     const double full = 1 - static_cast<double>(s.disk_free_bytes()) / static_cast<double>(s.disk_total_bytes());
     StrAppend(&line, ", disk ", absl::StrFormat("%.0f", 100 * full), " % full");
@@ -60,8 +63,8 @@ absl::StatusOr<int> RunStatus(Cli& cli, const NoOptions&) {
   cli.Line(MetadataLine(status));
   for (const v1::Shard& shard : status.shards()) cli.Line(ShardLine(shard));
   for (const v1::Migration& m : status.active_migrations()) {
-    cli.Line(StrCat("  move ", m.id(), "     ", m.source(), " -> ", m.target(), ", ",
-                    v1::Migration::Stage_Name(m.stage()), ". See terrane migration show ", m.id()));
+    cli.Line(StrCat("  move ", m.id(), "     ", m.source(), " -> ", m.target(), ", ", StageName(m.stage()),
+                    ". See terrane migration show ", m.id()));
   }
   return exit;
 }

@@ -128,6 +128,10 @@ absl::Status Import(client::Client& client, DocumentReader& reader, const Import
     progress(now);
   };
   while (open) {
+    if (options.interrupted()) {
+      read = absl::CancelledError("interrupted");
+      break;
+    }
     absl::StatusOr<std::optional<SourceDocument>> next = reader.Next();
     if (!next.ok()) {
       read = next.status();
@@ -147,7 +151,7 @@ absl::Status Import(client::Client& client, DocumentReader& reader, const Import
       push();
     }
   }
-  if (open && !batch.documents.empty()) push();
+  if (open && !batch.documents.empty() && !absl::IsCancelled(read)) push();
   const absl::Status written = pipeline.Finish();
   *last = pipeline.Done();
   last->bytes_read = reader.position();

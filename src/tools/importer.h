@@ -17,7 +17,8 @@ struct ImportOptions {
   int workers = 4;
   int64_t batch_documents = 500;
   int64_t batch_bytes = 1 << 20;
-  std::chrono::milliseconds deadline{60'000};  // of one batch, all its attempts together
+  std::chrono::milliseconds deadline{30'000};  // of one batch, all its attempts together
+  std::function<bool()> interrupted = [] { return false; };
 };
 
 struct ImportProgress {
@@ -34,8 +35,8 @@ struct RefusedDocument {
 };
 
 // Blocks until all is in. `progress` is called by the calling thread now and then; `refused` by one thread at a time.
-// An error of the cluster (no such collection, a batch beyond its deadline) or of the file ends the import: what was
-// acknowledged until then stays in, and is in `last`.
+// kCancelled: interrupted; what was under way has been waited for. An error of the cluster (no such collection, a batch
+// beyond its deadline) or of the file ends the import: what was acknowledged until then stays in, and is in `last`.
 absl::Status Import(client::Client& client, DocumentReader& reader, const ImportOptions& options,
                     const std::function<void(const ImportProgress&)>& progress,
                     const std::function<void(const RefusedDocument&)>& refused, ImportProgress* last);

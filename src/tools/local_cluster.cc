@@ -61,6 +61,15 @@ std::string LastLine(const fs::path& path) {
   return lines.empty() ? "" : lines.back();
 }
 
+// `x` of a line of a log that ends in status="x"; else nothing.
+std::string StatusOfLine(const std::string& line) {
+  constexpr std::string_view kStatus = " status=\"";
+  const size_t begin = line.find(kStatus);
+  return begin == std::string::npos || !line.ends_with('"')
+             ? ""
+             : line.substr(begin + kStatus.size(), line.size() - 1 - begin - kStatus.size());
+}
+
 // An exclusive lock on the directory itself; the end of the process gives it up.
 class DirectoryLock {
  public:
@@ -221,13 +230,17 @@ absl::Status LocalCluster::StartAll() {
   if (absl::IsNotFound(file.status())) file = NewCluster();
   TERRANE_RETURN_IF_ERROR(file.status());
   std::vector<ClusterProcess> launched;
-  absl::Status status;
+  // Whoever comes after us, if we are killed here, finds what there is: the file is there before the first process, and
+  // knows each one as soon as it runs.
+  absl::Status status = file->Save(options_.directory);
   for (ClusterProcess& process : file->processes) {
+    if (status.ok()) status = NotInterrupted();
+    if (!status.ok()) break;
     if (State(process.process) != ProcessState::kStopped) continue;
     if (status = Launch(*file, &process); !status.ok()) break;
     launched.push_back(process);
+    status = file->Save(options_.directory);
   }
-  if (absl::Status saved = file->Save(options_.directory); status.ok()) status = saved;
   lock.Release();
   if (status.ok()) status = AwaitHealthy(launched);
   if (status.ok()) status = AwaitServing(*file);
@@ -235,9 +248,15 @@ absl::Status LocalCluster::StartAll() {
   return status;
 }
 
+absl::Status LocalCluster::NotInterrupted() const {
+  return options_.interrupted() ? absl::CancelledError("interrupted") : absl::OkStatus();
+}
+
 absl::Status LocalCluster::EndedAtStart(const ClusterProcess& process) const {
   const std::optional<int> code = ExitCodeOf(process.process);
-  const std::string said = LastLine(DirectoryOf(process) / "stdout");
+  std::string said = LastLine(DirectoryOf(process) / "stdout");
+  // On a full disk only the log may have had room.
+  if (said.empty()) said = StatusOfLine(LastLine(DirectoryOf(process) / "log"));
   return Unavailable(
       process.name, " ended at its start", code ? StrCat(" (exit code ", *code, ")") : "",
       said.empty() ? StrCat(" without a word; its log is ", (DirectoryOf(process) / "log").native()) : ": " + said);
@@ -252,6 +271,7 @@ absl::Status LocalCluster::AwaitHealthy(const std::vector<ClusterProcess>& proce
         give_up = true;
         return EndedAtStart(process);
       }
+      TERRANE_RETURN_IF_ERROR(NotInterrupted());
       const absl::Status health = CheckHealth(process.endpoint, milliseconds(500));
       if (health.ok()) return health;
       if (Passed(end)) {
@@ -280,6 +300,7 @@ absl::Status LocalCluster::AwaitServing(const ClusterFile& file) const {
   options.proxies = file.Endpoints(Role::kProxy);
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, client::Client::Connect(options));
   while (true) {
+    TERRANE_RETURN_IF_ERROR(NotInterrupted());
     std::string missing;
     absl::StatusOr<v1::StatusResponse> status = client->Status({.deadline = milliseconds(1000)});
     if (!status.ok()) missing = StrCat("the metadata service: ", MessageOf(status.status()));

@@ -16,6 +16,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -40,6 +41,7 @@ struct LocalClusterOptions {
   bool tied = false;
   std::filesystem::path programs;  // where terrane-shard and so on are; empty: next to this program
   std::chrono::milliseconds ready_timeout{30'000};
+  std::function<bool()> interrupted = [] { return false; };  // asked while Start and AddShard wait
 };
 
 struct ProcessInfo {
@@ -56,6 +58,7 @@ class LocalCluster {
   //   kInvalidArgument     the options
   //   kFailedPrecondition  the directory holds something else
   //   kUnavailable         a process ended at its start: the message bears what it said. What was started is stopped
+  //   kCancelled           interrupted. What was started is stopped
   //   kDeadlineExceeded    not ready in time: names who is not. What was started is left for a look, unless `tied`
   static absl::StatusOr<std::unique_ptr<LocalCluster>> Start(LocalClusterOptions options);
   // The cluster in the directory as it is, running or not. kNotFound: none.
@@ -83,7 +86,8 @@ class LocalCluster {
   absl::Status StartProcess(std::string_view name);
   // Stop and start.
   absl::Status Restart(std::string_view name);
-  // Starts one more shard with an empty directory; returns its name when it is registered and has a leader.
+  // Starts one more shard with an empty directory; returns its name when it is registered and has a leader. kCancelled:
+  // interrupted; it goes on to start.
   absl::StatusOr<std::string> AddShard();
 
  private:
@@ -103,6 +107,7 @@ class LocalCluster {
   absl::Status AwaitHealthy(const std::vector<ClusterProcess>& processes) const;
   // Until a proxy says that every shard of `file` has a leader.
   absl::Status AwaitServing(const ClusterFile& file) const;
+  absl::Status NotInterrupted() const;
   absl::Status EndedAtStart(const ClusterProcess& process) const;
 
   LocalClusterOptions options_;

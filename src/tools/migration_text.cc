@@ -55,6 +55,21 @@ bool HasEnded(const Migration& m) {
   return m.stage() == Migration::DONE || m.stage() == Migration::ABORTED || m.stage() == Migration::ROLLED_BACK;
 }
 
+// It is not committed, and nobody has asked for its end yet.
+static bool MayAbort(const Migration& m) {
+  switch (m.stage()) {
+    case Migration::PLANNED:
+    case Migration::PREPARING:
+    case Migration::COPYING:
+    case Migration::CATCHING_UP:
+    case Migration::VERIFYING:
+    case Migration::FENCING:
+      return !m.abort_requested();
+    default:
+      return false;
+  }
+}
+
 std::string StageName(Migration::Stage stage) {
   return absl::StrReplaceAll(absl::AsciiStrToLower(Migration::Stage_Name(stage)), {{"_", " "}});
 }
@@ -84,7 +99,10 @@ std::string ProgressText(const v1::ShowMigrationResponse& response) {
     default:
       break;
   }
-  if (!m.reason().empty()) StrAppend(&text, text.ends_with(' ') ? "" : "   ", m.reason());
+  for (const std::string& why : {m.stage() == Migration::COPYING ? "" : p.pace(), m.reason()}) {
+    if (!why.empty()) StrAppend(&text, text.ends_with(' ') ? "" : "   ", why);
+  }
+  text.erase(text.find_last_not_of(' ') + 1);
   return text;
 }
 
@@ -117,8 +135,9 @@ std::vector<std::string> ShowLines(const v1::ShowMigrationResponse& response, co
   std::vector<std::string> lines;
   const bool ended = HasEnded(m);
   const double since = static_cast<double>(std::max<int64_t>(0, now_ms - m.stage_since_ms()));
-  lines.push_back(StrCat("move ", m.id(), "  ", response.collection(), " ", range, "  ", m.source(), " -> ", m.target(),
-                         "   ", StageName(m.stage()),
+  lines.push_back(StrCat("move ", m.id(), "  ",
+                         response.collection().empty() ? "(dropped collection)" : response.collection(), " ", range,
+                         "  ", m.source(), " -> ", m.target(), "   ", StageName(m.stage()),
                          ended || m.stage_since_ms() == 0 ? "" : " for " + FormatMillis(since)));
   if (ended) {
     for (std::string& line : ResultLines(m)) lines.push_back(std::move(line));
@@ -128,8 +147,8 @@ std::vector<std::string> ShowLines(const v1::ShowMigrationResponse& response, co
   if (m.abort_requested()) lines.push_back(Label("abort") + "asked for; it ends as soon as that is safe");
   AddAttempts(m, &lines);
   AddDamage(m, &lines);
-  lines.push_back(
-      StrCat(Label("what to do"), "wait (terrane migration watch ", m.id(), "), or terrane migration abort ", m.id()));
+  lines.push_back(StrCat(Label("what to do"), "wait (terrane migration watch ", m.id(), ")",
+                         MayAbort(m) ? StrCat(", or terrane migration abort ", m.id()) : ""));
   return lines;
 }
 

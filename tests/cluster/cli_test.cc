@@ -91,6 +91,34 @@ TEST_F(CliClusterTest, BadInputIsNamedAndRefused) {
   }
 }
 
+TEST_F(CliClusterTest, AStoppedShardIsNamedInTime) {
+  ASSERT_EQ(Terrane({"collection", "create", "stopped.orders", "--shard-key", "{\"k\": 1}"}).exit, 0);
+  const CliResult chunk = Terrane({"chunk", "list", "stopped.orders", "--json"});
+  const std::string shard = chunk.out.find("\"shard\": \"s1\"") != std::string::npos ? "s1" : "s2";
+  const std::filesystem::path file = cluster_->directory() / "stopped.ndjson";
+  std::ofstream(file) << "{\"_id\": 1, \"k\": 1}\n";
+  ASSERT_TRUE(cluster_->processes().Kill(shard + "-a").ok());
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{"find", "stopped.orders"},
+                                             {"find", "stopped.orders", "{\"k\": 1}"},
+                                             {"count", "stopped.orders"},
+                                             {"insert", "stopped.orders", "{\"k\": 1}"},
+                                             {"update", "stopped.orders", "{}", "{\"$set\": {\"n\": 1}}"},
+                                             {"delete", "stopped.orders", "{}"},
+                                             {"import", "--collection", "stopped.orders", file.native()},
+                                             {"export", "--collection", "stopped.orders", file.native() + ".out"}}) {
+    std::vector<std::string> with_deadline = arguments;
+    with_deadline.insert(with_deadline.end(), {"--deadline", "400ms"});
+    const auto began = std::chrono::steady_clock::now();
+    const CliResult result = Terrane(with_deadline);
+    EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(5)) << arguments[0];
+    EXPECT_EQ(result.exit, 1) << arguments[0];
+    EXPECT_THAT(result.err, ContainsRegex("shard " + shard + " at 127.0.0.1:[0-9]*: cannot connect: "));
+  }
+  ASSERT_TRUE(cluster_->processes().Restart(shard + "-a").ok());
+  EXPECT_EQ(Terrane({"count", "stopped.orders"}).exit, 0);
+}
+
 TEST_F(CliClusterTest, ImportPutsRefusedLinesAsideAndExportGivesTheSameBack) {
   Create("io.orders");
   const std::filesystem::path file = cluster_->directory() / "orders.ndjson";

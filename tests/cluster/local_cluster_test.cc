@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/file.h>
 
+#include <atomic>
 #include <chrono>
 #include <fstream>
 
@@ -103,6 +104,25 @@ TEST_F(DetachedCluster, KilledProcessesComeBackWithEverythingAcknowledged) {
     }
     EXPECT_EQ(Terrane("count shop.orders").out, std::to_string(i + 1) + "\n");
   }
+}
+
+TEST_F(DetachedCluster, AnInterruptedStartLeavesNothingRunningAndCanBeRepeated) {
+  for (int looks : {0, 2, 10}) {
+    tools::LocalClusterOptions options;
+    options.directory = directory_;
+    options.programs = std::filesystem::path(TERRANE_BINARY_DIR) / "bin";
+    options.interrupted = [looks, asked = std::make_shared<std::atomic<int>>(0)] { return ++*asked > looks; };
+    const auto started = tools::LocalCluster::Start(options);
+    EXPECT_TRUE(absl::IsCancelled(started.status())) << looks << ": " << started.status();
+    auto cluster = tools::LocalCluster::Open(directory_);
+    ASSERT_TRUE(cluster.ok()) << cluster.status();
+    for (const tools::ProcessInfo& info : (*cluster)->Processes()) {
+      EXPECT_EQ(info.state, tools::ProcessState::kStopped) << info.process.name;
+    }
+  }
+  const CliResult result = Terrane("cluster start --shards 5");
+  EXPECT_EQ(result.exit, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("so this has no effect: --shards 5 (there are 2)"));
 }
 
 TEST_F(DetachedCluster, DirectoryThatIsSomethingElseIsRefused) {

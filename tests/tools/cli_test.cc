@@ -5,7 +5,11 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <filesystem>
+#include <fstream>
 #include <sstream>
+
+#include "tools/cluster_file.h"
 
 namespace terrane::tools {
 namespace {
@@ -51,6 +55,12 @@ TEST_F(CliTest, ErrorsSayWhatToDo) {
            {{"cluster", "start", "--dir", "/tmp/x", "--replicas", "3"}, "error: --replicas: shards of more than one"},
            {{"cluster", "start", "--dir", "/tmp/x", "--metadata", "2"}, "error: --metadata: 1, 3 or 5 nodes"},
            {{"find", "a.b", "{}", "--limit", "-1"}, "error: --limit: -1 is negative"},
+           {{"find", "a.b", "{}", "--limit", "x"}, "error: --limit: \"x\" is not a whole number"},
+           {{"import", "--collection", "a.b", "x", "--workers", "0"}, "error: --workers: at least 1, not 0"},
+           {{"import", "--collection", "a.b", "/proc"}, "error: /proc is a directory"},
+           {{"migration", "show", "-1"}, "error: id: at least 1, not -1"},
+           {{"fnd", "--help"}, "error: no command terrane fnd. Did you mean find?"},
+           {{"chunk", "mve", "--help"}, "error: no command terrane chunk mve. Did you mean move?"},
            {{"find", "a.b", "{\"a\": NaN}"}, "error: not JSON at column 7: NaN (write {\"$numberDouble\": \"NaN\"})"},
            {{"update", "a.b", "{}", "{x}", "--proxy", "127.0.0.1:1"}, "error: update: not JSON"},
            {{"collection", "create", "a.b", "--shard-key", "{\"a\": 2}"}, "error: --shard-key: "},
@@ -88,14 +98,31 @@ TEST_F(CliTest, JsonErrorsAreJson) {
 
 TEST_F(CliTest, HelpAndVersion) {
   EXPECT_THAT(Terrane({"--version"}).out, StartsWith("terrane 0.1.0 (commit "));
-  EXPECT_THAT(Terrane({"chunk", "move", "--help"}).out, HasSubstr("--max-pause"));
+  const std::string move = Terrane({"chunk", "move", "--help"}).out;
+  EXPECT_THAT(move, HasSubstr("Usage: terrane chunk move [OPTIONS] collection"));
+  EXPECT_THAT(move, HasSubstr("--max-pause"));
+  EXPECT_THAT(move, HasSubstr("With every command: --dir DIR"));
   EXPECT_THAT(Terrane({"chunk", "move", "--help"}).out, Not(HasSubstr("reversible")));
 }
 
 TEST_F(CliTest, AProxyThatIsNotThereCouldNotAnswer) {
   const Result result = Terrane({"status", "--proxy", "127.0.0.1:1", "--deadline", "200ms"});
   EXPECT_EQ(result.exit, 1);
-  EXPECT_THAT(result.err, StartsWith("error: "));
+  EXPECT_THAT(result.err, StartsWith("error: proxy 127.0.0.1:1: "));
+}
+
+TEST_F(CliTest, AResultThatCannotBeWrittenIsAnError) {
+  std::string directory = testing::TempDir() + "terrane-cli-XXXXXX";
+  ASSERT_NE(mkdtemp(directory.data()), nullptr);
+  ClusterFile file;
+  file.processes.push_back({"p1", Role::kProxy, "", 0, "127.0.0.1:1", {}});
+  ASSERT_TRUE(file.Save(directory).ok());
+  std::ostringstream err;
+  std::ofstream full("/dev/full");
+  const std::vector<const char*> arguments = {"terrane", "cluster", "status", "--dir", directory.c_str()};
+  EXPECT_EQ(RunCli(static_cast<int>(arguments.size()), arguments.data(), full, err), 1);
+  EXPECT_EQ(err.str(), "error: cannot write the result: No space left on device\n");
+  std::filesystem::remove_all(directory);
 }
 
 }  // namespace

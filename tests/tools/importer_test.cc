@@ -154,6 +154,18 @@ TEST(ImporterTest, AFailedCallEndsTheImportAndWhatIsInIsCounted) {
   EXPECT_EQ(client.stored(), 1000u);
 }
 
+TEST(ImporterTest, AnInterruptEndsItBehindWhatIsUnderWay) {
+  FakeClient client;
+  ImportOptions options;
+  options.batch_documents = 10;
+  int asked = 0;
+  options.interrupted = [&] { return ++asked > 105; };
+  const Outcome outcome = RunImport(client, Lines(0, 1000), options);
+  EXPECT_TRUE(absl::IsCancelled(outcome.status)) << outcome.status;
+  EXPECT_EQ(outcome.last.documents, 100) << "the batch that was not full was not sent";
+  EXPECT_EQ(client.stored(), 100u);
+}
+
 TEST(ImporterTest, NothingToDo) {
   FakeClient client;
   EXPECT_TRUE(RunImport(client, "\n\n").status.ok());

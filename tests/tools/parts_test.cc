@@ -8,9 +8,11 @@
 #include "document/builder.h"
 #include "terrane/v1/cluster.pb.h"
 #include "tools/document_reader.h"
+#include "tools/interrupt.h"
 #include "tools/json.h"
 #include "tools/migration_text.h"
 #include "tools/progress.h"
+#include "tools/table.h"
 
 namespace terrane::tools {
 namespace {
@@ -71,6 +73,13 @@ TEST(ProgressTest, ElsewherePlainLinesAndNotTooMany) {
   EXPECT_EQ(out.str(), "kept\n");
 }
 
+TEST(TableTest, ColumnsAreAsWideAsTheirWidestCell) {
+  EXPECT_THAT(Table({{}, {.right = true}, {}}, {{"a", "1", "x"}, {"longer", "22", ""}, {"p\u00fc", "333"}}),
+              ElementsAre("a         1  x",  //
+                          "longer   22",     //
+                          "p\u00fc      333"));
+}
+
 TEST(MigrationTextTest, AMoveThatIsDone) {
   v1::Migration m;
   m.set_id(7);
@@ -111,6 +120,30 @@ TEST(MigrationTextTest, AMoveThatWaitsSaysWhy) {
                           "  catching up  0 entries behind   the predicted pause is too long",
                           "  attempt 1    ended after 2.0 s: target did not reach the fence",
                           "  what to do   wait (terrane migration watch 9), or terrane migration abort 9"));
+}
+
+TEST(MigrationTextTest, WhatCanNotBeEndedAnyMoreIsNotOfferedToBe) {
+  v1::ShowMigrationResponse response;
+  response.mutable_migration()->set_id(9);
+  response.mutable_migration()->set_stage(v1::Migration::CLEANING);
+  response.mutable_progress()->set_pace("s2 does not answer");
+  EXPECT_THAT(ShowLines(response, "[40, 7f)", 0),
+              ElementsAre("move 9  (dropped collection) [40, 7f)   ->    cleaning", "  cleaning     s2 does not answer",
+                          "  what to do   wait (terrane migration watch 9)"));
+}
+
+TEST(InterruptTest, TheFirstIsNotedAndTheOldHandlerComesBack) {
+  ForgetInterrupt();
+  {
+    const InterruptWatch watch;
+    raise(SIGINT);
+    EXPECT_EQ(Interrupted(), SIGINT);
+  }
+  struct sigaction now;
+  sigaction(SIGTERM, nullptr, &now);
+  EXPECT_EQ(now.sa_handler, SIG_DFL);
+  ForgetInterrupt();
+  EXPECT_EQ(Interrupted(), 0);
 }
 
 TEST(DocumentReaderTest, NdjsonGoesOnBehindABadLine) {
