@@ -30,7 +30,10 @@ class Reader {
   absl::Status Read() {
     for (uint64_t id = from_; id <= to_ && !log_.unbegun; ++id) TERRANE_RETURN_IF_ERROR(ReadSegment(id));
     if (log_.segments.empty()) {
-      return DataLoss("log damaged: ", (directory_ / SegmentFileName(from_)).string(), " at offset 0: it is empty");
+      const std::string before =
+          from_ > 1 ? StrCat(", and ", (directory_ / SegmentFileName(from_ - 1)).string(), " is missing") : "";
+      return DataLoss("log damaged: ", (directory_ / SegmentFileName(from_)).string(), " at offset 0: it is empty",
+                      before);
     }
     if (sealed_) {
       return DataLoss("log damaged: ", (directory_ / SegmentFileName(to_ + 1)).string(),
@@ -205,7 +208,12 @@ absl::StatusOr<RecoveredLog> RecoverLog(FileSystem* file_system, const fs::path&
   // The newest word on where the log begins is in its last segments; older ones may be half removed.
   uint64_t from = ids[i];
   Reader reader(file_system, directory, incarnation, from, last);
-  TERRANE_RETURN_IF_ERROR(reader.Read());
+  if (absl::Status status = reader.Read(); !status.ok()) {
+    // What cannot be read here may only be what comes behind a file that is gone.
+    if (!absl::IsDataLoss(status) || i == 0) return status;
+    return DataLoss("log damaged: ", (directory / SegmentFileName(from - 1)).string(),
+                    " is missing; behind it: ", MessageOf(status));
+  }
   const uint64_t first = reader.first_segment();
   if (from > first) {
     return DataLoss("log damaged: ", (directory / SegmentFileName(from - 1)).string(),

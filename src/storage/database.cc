@@ -177,6 +177,10 @@ absl::StatusOr<std::shared_ptr<Database>> Database::Open(const std::filesystem::
   database->path_ = path;
   database->fatal_ = std::move(fatal);
   database->faults_ = options.faults;
+  if (!create) {
+    TERRANE_RETURN_IF_ERROR(database->FollowWal(db_options, descriptors));
+    db_options.wal_filter = database->wal_chain_.get();
+  }
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
   rocksdb::Status status = rocksdb::DB::Open(db_options, path.string(), descriptors, &handles, &db);
@@ -192,10 +196,23 @@ absl::StatusOr<std::shared_ptr<Database>> Database::Open(const std::filesystem::
   database->db_.reset(db);
   database->default_handle_ = handles[0];
   for (size_t i = 0; i < kFamilies.size(); ++i) database->handles_[i] = handles[i + 1];
+  if (database->wal_chain_ != nullptr && database->wal_chain_->hole()) {
+    LogWarn("storage", "the write-ahead log has a hole, as after a power cut; what is behind it is taken from the log",
+            {{"path", path.string()}, {"write", *database->wal_chain_->hole()}});
+  }
+  TERRANE_ASSIGN_OR_RETURN(database->writes_, database->GetNumber(kWritesName));
   TERRANE_RETURN_IF_ERROR(database->CheckFormat(create));
   TERRANE_ASSIGN_OR_RETURN(uint64_t first, database->GetNumber(kOplogFirstName));
   database->oplog_first = first;
   return database;
+}
+
+absl::Status Database::FollowWal(const rocksdb::DBOptions& options,
+                                 const std::vector<rocksdb::ColumnFamilyDescriptor>& descriptors) {
+  TERRANE_ASSIGN_OR_RETURN(const uint64_t flushed,
+                           FlushedWrites(options, path_, {descriptors.front(), descriptors.back()}));
+  wal_chain_ = std::make_unique<WalChain>(flushed);
+  return absl::OkStatus();
 }
 
 absl::Status Database::CheckFormat(bool create) {
@@ -258,14 +275,18 @@ absl::Status Database::Attempt(const std::function<rocksdb::Status()>& write, st
 absl::Status Database::Write(rocksdb::WriteBatch* batch, bool sync, std::string_view context) const {
   rocksdb::WriteOptions options;
   options.sync = sync;
+  std::lock_guard lock(write_mutex_);
+  batch->Put(handle(Family::kState), ToSlice(kWritesName), EncodeNumber(++writes_));
   return Attempt([&] { return db_->Write(options, batch); }, context);
 }
 
 absl::Status Database::SyncWal(std::string_view context) const {
+  std::lock_guard lock(write_mutex_);
   return Attempt([&] { return db_->FlushWAL(/*sync=*/true); }, context);
 }
 
 absl::Status Database::Ingest(const std::vector<rocksdb::IngestExternalFileArg>& arguments) const {
+  std::lock_guard lock(write_mutex_);
   return Attempt([&] { return db_->IngestExternalFiles(arguments); }, "ingesting a segment");
 }
 

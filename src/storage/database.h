@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@
 #include "common/ids.h"
 #include "storage/keys.h"
 #include "storage/store.h"
+#include "storage/wal_chain.h"
 
 namespace terrane::storage {
 
@@ -86,7 +88,8 @@ class Database {
   // A number in the state family; 0 when it is not there.
   absl::StatusOr<uint64_t> GetNumber(std::string_view name, const rocksdb::Snapshot* snapshot = nullptr) const;
 
-  // The only ways to write: after the first failure, which is reported, nothing is tried any more (trap T50).
+  // The only ways to write: after the first failure, which is reported, nothing is tried any more (trap T50). One of
+  // Write, SyncWal and Ingest at a time. Write adds the number of the write to the batch (wal_chain.h).
   absl::Status Write(rocksdb::WriteBatch* batch, bool sync, std::string_view context) const;
   absl::Status SyncWal(std::string_view context) const;
   absl::Status Ingest(const std::vector<rocksdb::IngestExternalFileArg>& arguments) const;
@@ -103,6 +106,8 @@ class Database {
   Database() = default;
   absl::Status Attempt(const std::function<rocksdb::Status()>& write, std::string_view context) const;
   absl::Status CheckFormat(bool create);
+  absl::Status FollowWal(const rocksdb::DBOptions& options,
+                         const std::vector<rocksdb::ColumnFamilyDescriptor>& descriptors);
 
   std::filesystem::path path_;
   std::shared_ptr<FatalHandler> fatal_;
@@ -111,6 +116,9 @@ class Database {
   std::array<rocksdb::ColumnFamilyHandle*, kFamilies.size()> handles_{};
   rocksdb::ColumnFamilyHandle* default_handle_ = nullptr;
   std::atomic<bool> remove_{false};
+  std::unique_ptr<WalChain> wal_chain_;  // outlives db_, which has its address
+  mutable std::mutex write_mutex_;
+  mutable uint64_t writes_ = 0;  // number of the last write; guarded by write_mutex_
 };
 
 // An iterator over a range of one family, with its bounds.

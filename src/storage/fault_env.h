@@ -3,13 +3,18 @@
 
 #include <rocksdb/env.h>
 
+#include <filesystem>
 #include <memory>
 
+#include "absl/status/status.h"
 #include "storage/fault_injection.h"
 
 namespace terrane::storage {
 
 // The machine's environment when `faults` is null; else one that lives as long as it.
 rocksdb::Env* EnvOf(const std::shared_ptr<FaultInjection>& faults);
+
+// Names made, renamed and removed in the directory so far survive a power cut.
+absl::Status SyncDirectory(const std::shared_ptr<FaultInjection>& faults, const std::filesystem::path& directory);
 
 }  // namespace terrane::storage

@@ -62,7 +62,7 @@ absl::Status Layout::EndCreation() const {
   rocksdb::Status status =
       EnvOf(faults_)->RenameFile((directory_ / kCreating).string(), (directory_ / kFirst).string());
   if (!status.ok()) return Internal("naming ", (directory_ / kFirst).string(), ": ", status.ToString());
-  return SyncPath(directory_);
+  return SyncDirectory(faults_, directory_);
 }
 
 absl::StatusOr<std::filesystem::path> Layout::Current() const {
@@ -88,7 +88,7 @@ absl::Status Layout::SetCurrent(const std::string& name) const {
   std::error_code error;
   std::filesystem::rename(temporary, directory_ / "current", error);
   if (error) return Internal("renaming ", temporary.string(), ": ", error.message());
-  return SyncPath(directory_);
+  return SyncDirectory(faults_, directory_);
 }
 
 absl::StatusOr<std::filesystem::path> Layout::Import(const std::filesystem::path& checkpoint) const {
@@ -112,8 +112,8 @@ absl::StatusOr<std::filesystem::path> Layout::Import(const std::filesystem::path
     TERRANE_RETURN_IF_ERROR(SyncPath(target));
   }
   if (error) return NotFound("checkpoint ", checkpoint.string(), ": ", error.message());
-  TERRANE_RETURN_IF_ERROR(SyncPath(next));
-  TERRANE_RETURN_IF_ERROR(SyncPath(directory_));
+  TERRANE_RETURN_IF_ERROR(SyncDirectory(faults_, next));
+  TERRANE_RETURN_IF_ERROR(SyncDirectory(faults_, directory_));
   return next;
 }
 
@@ -134,8 +134,7 @@ void Layout::RemoveLeftovers() const {
 }
 
 void Layout::RemoveSegment(const std::string& name) const {
-  std::error_code ignored;
-  std::filesystem::remove(segments() / name, ignored);
+  EnvOf(faults_)->DeleteFile((segments() / name).string()).PermitUncheckedError();
 }
 
 void Layout::RemoveSegments(CopyId copy, std::span<const std::string> keep) const {
@@ -143,8 +142,7 @@ void Layout::RemoveSegments(CopyId copy, std::span<const std::string> keep) cons
   for (const auto& entry : std::filesystem::directory_iterator(segments(), ignored)) {
     std::string name = entry.path().filename().string();
     if (!name.starts_with(SegmentNamePrefix(copy))) continue;
-    if (std::find(keep.begin(), keep.end(), name) != keep.end()) continue;
-    std::filesystem::remove(entry.path(), ignored);
+    if (std::find(keep.begin(), keep.end(), name) == keep.end()) RemoveSegment(name);
   }
 }
 

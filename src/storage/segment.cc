@@ -46,8 +46,7 @@ class SegmentWriterImpl : public SegmentWriter {
     retries_.reset();
     if (finished_) return;
     for (const std::string& name : made_) {
-      std::error_code ignored;
-      std::filesystem::remove(directory_ / name, ignored);
+      EnvOf(options_.faults)->DeleteFile((directory_ / name).string()).PermitUncheckedError();
     }
   }
 
@@ -77,7 +76,7 @@ class SegmentWriterImpl : public SegmentWriter {
     TERRANE_RETURN_IF_ERROR(Close(&retries_));
     TERRANE_RETURN_IF_ERROR(WriteSorted(&second_));
     TERRANE_RETURN_IF_ERROR(WriteSorted(&entries_));
-    if (!built_.files.empty()) TERRANE_RETURN_IF_ERROR(SyncPath(directory_));
+    if (!built_.files.empty()) TERRANE_RETURN_IF_ERROR(SyncDirectory(options_.faults, directory_));
     finished_ = true;
     return built_;
   }
@@ -189,6 +188,13 @@ absl::StatusOr<std::pair<int64_t, uint64_t>> FileChecksum(const std::filesystem:
   close(fd);
   if (n < 0) return DataLoss("reading ", path.string(), ": ", strerror(error));
   return std::pair(bytes, static_cast<uint64_t>(XXH3_64bits_digest(&state)));
+}
+
+absl::Status SyncDirectory(const std::shared_ptr<FaultInjection>& faults, const std::filesystem::path& directory) {
+  const std::string context = StrCat("syncing ", directory.string());
+  std::unique_ptr<rocksdb::Directory> opened;
+  TERRANE_RETURN_IF_ERROR(FromRocks(EnvOf(faults)->NewDirectory(directory.string(), &opened), context));
+  return FromRocks(opened->Fsync(), context);
 }
 
 absl::Status SyncPath(const std::filesystem::path& path) {

@@ -163,10 +163,7 @@ class StoreImpl : public Store {
     std::vector<std::string> links;
     absl::Status status = PrepareIngest(files, *database, &arguments, &links);
     if (status.ok() && !links.empty()) status = IngestLinks(*database, arguments);
-    for (const std::string& link : links) {
-      std::error_code ignored;
-      std::filesystem::remove(link, ignored);
-    }
+    for (const std::string& link : links) EnvOf(options_.faults)->DeleteFile(link).PermitUncheckedError();
     return status;
   }
 

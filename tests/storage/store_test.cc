@@ -282,7 +282,8 @@ TEST_F(StoreTest, T33_AFlippedByteInATableIsFoundAndNamed) {
   ASSERT_OK(store_->Ingest(built.files));
   store_.reset();
   for (const auto& entry : std::filesystem::directory_iterator(options_.directory / "db-1")) {
-    if (entry.path().extension() != ".sst") continue;
+    // Of the documents; in a small table this place is its index or footer, and already the start would be refused.
+    if (entry.path().extension() != ".sst" || entry.file_size() < (20 << 10)) continue;
     std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
     file.seekg(1000);
     char byte = static_cast<char>(file.get() ^ 0x10);

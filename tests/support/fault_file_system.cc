@@ -61,6 +61,25 @@ FaultFileSystem::~FaultFileSystem() = default;
 
 void FaultFileSystem::PowerCut(std::mt19937_64* random) {
   std::lock_guard lock(mutex_);
+  CutPower(random);
+}
+
+void FaultFileSystem::PowerOff(std::mt19937_64* random) {
+  std::lock_guard lock(mutex_);
+  if (std::exchange(off_, true)) return;
+  CutPower(random);
+}
+
+void FaultFileSystem::PowerOn() {
+  std::lock_guard lock(mutex_);
+  off_ = false;
+}
+
+absl::Status FaultFileSystem::Powered(const Path& path) const {
+  return off_ ? Unavailable(path.string(), ": the power is gone") : absl::OkStatus();
+}
+
+void FaultFileSystem::CutPower(std::mt19937_64* random) {
   ++generation_;
   locks_.clear();
   size_t kept_names = unsynced_names_.empty() ? 0 : (*random)() % (unsynced_names_.size() + 1);
@@ -198,6 +217,7 @@ void FaultFileSystem::ChangeName(NameChange change) {
 
 absl::Status FaultFileSystem::Write(uint64_t generation, Inode* inode, const Path& path, uint64_t offset,
                                     std::string_view bytes) {
+  if (operation_hook_) operation_hook_();
   std::lock_guard lock(mutex_);
   if (generation != generation_) return Unavailable("cannot write ", path.string(), ": the power is gone");
   ++writes_;
@@ -217,6 +237,7 @@ absl::Status FaultFileSystem::Sync(uint64_t generation, Inode* inode, const Path
     hook = sync_hook_;
   }
   if (hook) hook(path);
+  if (operation_hook_) operation_hook_();
   std::lock_guard lock(mutex_);
   if (generation != generation_) return Unavailable("cannot sync ", path.string(), ": the power is gone");
   ++syncs_;
@@ -235,7 +256,9 @@ absl::Status FaultFileSystem::Sync(uint64_t generation, Inode* inode, const Path
 }
 
 absl::StatusOr<std::unique_ptr<File>> FaultFileSystem::Open(const Path& path, OpenMode mode) {
+  if (operation_hook_ && mode == OpenMode::kCreate) operation_hook_();
   std::lock_guard lock(mutex_);
+  TERRANE_RETURN_IF_ERROR(Powered(path));
   auto it = names_.find(Key(path));
   std::shared_ptr<Inode> inode = it == names_.end() ? nullptr : it->second;
   if (mode == OpenMode::kCreate) {
@@ -248,6 +271,7 @@ absl::StatusOr<std::unique_ptr<File>> FaultFileSystem::Open(const Path& path, Op
 
 absl::Status FaultFileSystem::CreateDirectories(const Path& path) {
   std::lock_guard lock(mutex_);
+  TERRANE_RETURN_IF_ERROR(Powered(path));
   Path at;
   for (const Path& part : path.lexically_normal()) {
     at /= part;
@@ -259,6 +283,7 @@ absl::Status FaultFileSystem::CreateDirectories(const Path& path) {
 
 absl::StatusOr<std::vector<std::string>> FaultFileSystem::List(const Path& directory) {
   std::lock_guard lock(mutex_);
+  TERRANE_RETURN_IF_ERROR(Powered(directory));
   std::vector<std::string> names;
   for (const auto& [name, inode] : names_) {
     const Path path(name);
@@ -274,13 +299,17 @@ bool FaultFileSystem::Exists(const Path& path) {
 }
 
 absl::Status FaultFileSystem::Remove(const Path& path) {
+  if (operation_hook_) operation_hook_();
   std::lock_guard lock(mutex_);
+  TERRANE_RETURN_IF_ERROR(Powered(path));
   if (names_.contains(Key(path))) ChangeName({Key(path.parent_path()), Key(path), "", nullptr});
   return absl::OkStatus();
 }
 
 absl::Status FaultFileSystem::RemoveAll(const Path& path) {
+  if (operation_hook_) operation_hook_();
   std::lock_guard lock(mutex_);
+  TERRANE_RETURN_IF_ERROR(Powered(path));
   const std::string prefix = Key(path) + "/";
   std::vector<std::string> gone;
   for (const auto& [name, inode] : names_) {
@@ -291,7 +320,9 @@ absl::Status FaultFileSystem::RemoveAll(const Path& path) {
 }
 
 absl::Status FaultFileSystem::Rename(const Path& from, const Path& to) {
+  if (operation_hook_) operation_hook_();
   std::lock_guard lock(mutex_);
+  TERRANE_RETURN_IF_ERROR(Powered(from));
   auto it = names_.find(Key(from));
   if (it == names_.end()) return NotFound("cannot rename ", from.string(), ": no such file");
   ChangeName({Key(to.parent_path()), Key(from), Key(to), it->second});
@@ -299,7 +330,9 @@ absl::Status FaultFileSystem::Rename(const Path& from, const Path& to) {
 }
 
 absl::Status FaultFileSystem::SyncDirectory(const Path& directory) {
+  if (operation_hook_) operation_hook_();
   std::lock_guard lock(mutex_);
+  TERRANE_RETURN_IF_ERROR(Powered(directory));
   if (ignore_syncs_) return absl::OkStatus();
   for (auto it = unsynced_names_.begin(); it != unsynced_names_.end();) {
     if (it->directory == Key(directory)) {
@@ -314,6 +347,7 @@ absl::Status FaultFileSystem::SyncDirectory(const Path& directory) {
 
 absl::StatusOr<std::unique_ptr<FileLock>> FaultFileSystem::Lock(const Path& path) {
   std::lock_guard lock(mutex_);
+  TERRANE_RETURN_IF_ERROR(Powered(path));
   if (!locks_.insert(Key(path)).second) {
     return FailedPrecondition("directory ", path.parent_path().string(), " is in use by another process");
   }

@@ -29,6 +29,9 @@ class FaultFileSystem : public replication::FileSystem {
   // The power goes: what is not synced is lost, but for a subset chosen by `random`. All open files and locks of before
   // are dead: their calls fail and change nothing.
   void PowerCut(std::mt19937_64* random);
+  // The same, and every later call fails too, but for reads of open files and the ends of locks, until PowerOn.
+  void PowerOff(std::mt19937_64* random);
+  void PowerOn();
   // The n-th sync of a file from now on (1 is the next) fails, and what it should have made durable is lost for good
   // while the cache looks as if it were not: the next sync succeeds (trap T50).
   void FailSync(int n);
@@ -36,6 +39,9 @@ class FaultFileSystem : public replication::FileSystem {
   void FailWrite(int n);
   // Called before each sync of a file, on the thread that syncs, without a lock; may block. Empty: none.
   void SetSyncHook(std::function<void(const Path&)> hook);
+  // Called before each call that changes or syncs something, on its thread, without a lock; may cut the power. Empty:
+  // none. Not while files are open.
+  void SetOperationHook(std::function<void()> hook) { operation_hook_ = std::move(hook); }
   // Planted mistake: syncs say OK and do nothing.
   void IgnoreSyncs(bool ignore);
 
@@ -83,6 +89,8 @@ class FaultFileSystem : public replication::FileSystem {
 
   static std::string Key(const Path& path) { return path.lexically_normal().string(); }
   static void Apply(const NameChange& change, Names* names);
+  void CutPower(std::mt19937_64* random);  // requires the lock
+  absl::Status Powered(const Path& path) const;
   void ChangeName(NameChange change);
   absl::Status Write(uint64_t generation, Inode* inode, const Path& path, uint64_t offset, std::string_view bytes);
   absl::Status Sync(uint64_t generation, Inode* inode, const Path& path);
@@ -90,11 +98,13 @@ class FaultFileSystem : public replication::FileSystem {
 
   mutable std::mutex mutex_;
   uint64_t generation_ = 1;  // grows with each power cut
+  bool off_ = false;
   Names names_;
   Names durable_names_;
   std::vector<NameChange> unsynced_names_;
   std::set<std::string> locks_;
   std::function<void(const Path&)> sync_hook_;
+  std::function<void()> operation_hook_;
   bool ignore_syncs_ = false;
   int fail_sync_ = 0;
   int fail_write_ = 0;
