@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include "common/disk.h"
 #include "common/status.h"
 #include "common/units.h"
 #include "metadata/node.h"
@@ -84,10 +85,13 @@ void CheckShard(const v1::Shard& shard, const ShardRegistry& registry, Monotonic
   }
   if (!report) return;
   const auto& statistics = report->statistics;
-  if (statistics.disk_total_bytes() > 0 && static_cast<double>(statistics.disk_free_bytes()) <
-                                               kLowDisk * static_cast<double>(statistics.disk_total_bytes())) {
-    response->add_problems(
-        StrCat("shard ", shard.name(), " has only ", FormatBytes(statistics.disk_free_bytes()), " of disk left"));
+  const int64_t total = statistics.disk_total_bytes();
+  const auto reserve = static_cast<int64_t>(DefaultDiskReserve(static_cast<uint64_t>(total)));
+  const auto low = static_cast<int64_t>(kLowDisk * static_cast<double>(total));
+  if (total > 0 && statistics.disk_free_bytes() < std::max(low, reserve + reserve / 4)) {
+    response->add_problems(StrCat("shard ", shard.name(), " has only ", FormatBytes(statistics.disk_free_bytes()),
+                                  " of disk left, and refuses writes below ", FormatBytes(reserve),
+                                  " (or its --disk-reserve). Make room, or move chunks to another shard"));
   }
 }
 

@@ -93,7 +93,9 @@ void RoutedCall::Answered(const grpc::Status& answer) {
   // Every write bears a RetryId (document_service.h), so all requests may be repeated.
   switch (Decide(status, detail, /*repeatable=*/true)) {
     case NextMove::kReturn:
-      return End(CallEnd::kAnswered, status);
+      // Whose disk is full is for people; other answers are about the request.
+      return End(CallEnd::kAnswered,
+                 absl::IsResourceExhausted(status) ? Annotate(status, StrCat("shard ", route_.shard)) : status);
     case NextMove::kLearnRoute:
       // A shard may leave out its own name.
       if (detail->route().shard().empty()) detail->mutable_route()->set_shard(route_.shard);

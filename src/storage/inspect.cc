@@ -5,18 +5,11 @@
 #include <algorithm>
 #include <map>
 
+#include "common/disk.h"
 #include "common/status.h"
 
 namespace terrane::storage {
 namespace {
-
-// A share of the disk, but no more than a database ever needs at once, and no less than it needs to put aside what it
-// has in memory; of a tiny disk a quarter.
-uint64_t DefaultReserve(uint64_t total) {
-  constexpr uint64_t kGreatest = uint64_t{1} << 30;
-  constexpr uint64_t kLeast = uint64_t{256} << 20;
-  return std::clamp(total / 50, std::min(kLeast, total / 4), kGreatest);
-}
 
 uint64_t Property(const Database& database, Family family, const std::string& name) {
   uint64_t value = 0;
@@ -40,7 +33,7 @@ absl::StatusOr<DiskUsage> AskDisk(const StoreOptions& options) {
   }
   usage.disk = options.directory.string();
   usage.reserve_bytes =
-      options.disk_reserve_bytes != 0 ? options.disk_reserve_bytes : DefaultReserve(usage.total_bytes);
+      options.disk_reserve_bytes != 0 ? options.disk_reserve_bytes : DefaultDiskReserve(usage.total_bytes);
   return usage;
 }
 

@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/status.h"
+#include "common/units.h"
 #include "storage/copy_references.h"
 #include "storage/database.h"
 #include "storage/fault_env.h"
@@ -220,8 +221,10 @@ class StoreImpl : public Store {
         return absl::OkStatus();
       }
     }
-    return MakeStatus(absl::StatusCode::kResourceExhausted, "disk of ", usage.disk, " has ", usage.free_bytes,
-                      " bytes free, ", needed, " are needed and ", usage.reserve_bytes, " are kept in reserve");
+    const auto bytes = [](uint64_t n) { return FormatBytes(static_cast<int64_t>(n)); };
+    return MakeStatus(absl::StatusCode::kResourceExhausted, "the disk of ", usage.disk, " has ",
+                      bytes(usage.free_bytes), " free, ", bytes(needed), " are needed and ", bytes(usage.reserve_bytes),
+                      " are kept in reserve; deletes go on, and so do moves to other shards");
   }
 
   StoreStatistics Statistics() const override {

@@ -237,6 +237,17 @@ TEST_F(ServerTest, StatusSaysInSentencesWhatIsWrong) {
   v1::StatusResponse full = status();
   ASSERT_EQ(full.problems_size(), 1) << full.DebugString();
   EXPECT_NE(full.problems(0).find("of disk left"), std::string::npos) << full.problems(0);
+  // A fifth of a small disk is free, and that is below the shard's reserve.
+  heartbeat.mutable_statistics()->set_disk_total_bytes(1'000'000'000);
+  heartbeat.mutable_statistics()->set_disk_free_bytes(200'000'000);
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(metadata_->ShardHeartbeat(&context, heartbeat, &heard).ok());
+  }
+  full = status();
+  ASSERT_EQ(full.problems_size(), 1) << full.DebugString();
+  EXPECT_NE(full.problems(0).find("200 MB of disk left, and refuses writes below 250 MB"), std::string::npos)
+      << full.problems(0);
   EXPECT_EQ(full.documents(), 12);
   ASSERT_EQ(full.metadata_size(), 1);
   EXPECT_TRUE(full.metadata(0).leader());
