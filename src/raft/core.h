@@ -205,10 +205,10 @@ class Core {
   // and only then calls Step: the data comes before the reference. The state machine changes only if Ready::snapshot
   // then says so. Data whose term is later than that of the message is ignored.
   void Step(const Message& message, MonotonicTime now);
-  // True if Step(message) would take the snapshot now. False: the data is not needed, and the message goes to Step as it is,
-  // which answers it; without an answer the leader would go on offering it and send nothing else. Also counts as contact with
-  // the leader, if from the current one: to be called with each InstallSnapshot that comes in, also while another is being
-  // fetched.
+  // True if Step(message) would take the snapshot now. False: the data is not needed, and the message goes to Step as
+  // it is, which answers it; without an answer the leader would go on offering it and send nothing else. Also counts as
+  // contact with the leader, if from the current one: to be called with each InstallSnapshot that comes in, also while
+  // another is being fetched.
   bool WantsSnapshot(const Message& message, MonotonicTime now);
   // The host could not fetch what `message` (InstallSnapshot) names: the leader is told and probes anew.
   void SnapshotFailed(const Message& message);
