@@ -9,6 +9,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_format.h"
 #include "client/client.h"
+#include "common/units.h"
 #include "common/version.h"
 #include "document/builder.h"
 #include "document/value.h"
@@ -131,7 +132,8 @@ class Demo {
     loader.join();
     TERRANE_RETURN_IF_ERROR(Annotate(result, StrCat("loading ", collection)));
     report_.documents += loaded;
-    screen_.Say(absl::StrFormat("%s: %d documents loaded in %s", collection, loaded.load(), Seconds(start)));
+    screen_.Say(
+        absl::StrFormat("%s: %s documents loaded in %s", collection, FormatCount(loaded.load()), Seconds(start)));
     return absl::OkStatus();
   }
 
@@ -183,8 +185,8 @@ class Demo {
     TERRANE_RETURN_IF_ERROR(traffic.Prepare());
     traffic.Start(&idle_);
     TERRANE_RETURN_IF_ERROR(Wait(std::chrono::seconds(options_.quick ? 3 : 10)));
-    screen_.Say(absl::StrFormat("traffic: %d clients, %d reads and %d writes so far; now chunks move", options_.clients,
-                                traffic.reads(), traffic.writes()));
+    screen_.Say(absl::StrFormat("traffic: %d clients, %s reads and %s writes so far; now chunks move", options_.clients,
+                                FormatCount(traffic.reads()), FormatCount(traffic.writes())));
     traffic.SetSink(&moving_);
     TERRANE_RETURN_IF_ERROR(MoveChunks());
     traffic.SetSink(nullptr);
@@ -280,10 +282,10 @@ class Demo {
       }
     }
     screen_.Say(absl::StrFormat(
-        "%s  done in %s   %d documents, %.1f MB at %.0f MB/s   writes held %.1f ms, reads %.1f ms   "
+        "%s  done in %s   %s documents, %.1f MB at %.0f MB/s   writes held %.1f ms, reads %.1f ms   "
         "longest write of a client %.1f ms",
-        label, Seconds(start), figures.documents(), static_cast<double>(figures.bytes()) / 1e6, figures.copy_mb_per_s(),
-        figures.write_pause_ms(), figures.read_pause_ms(), outcome.write_pause_ms));
+        label, Seconds(start), FormatCount(figures.documents()), static_cast<double>(figures.bytes()) / 1e6,
+        figures.copy_mb_per_s(), figures.write_pause_ms(), figures.read_pause_ms(), outcome.write_pause_ms));
     return absl::OkStatus();
   }
 
@@ -324,8 +326,9 @@ class Demo {
     report_.wrong = recount.wrong + problems_.wrong_reads.load();
     report_.examples = recount.examples;
     for (const std::string& example : problems_.Examples()) report_.examples.push_back(example);
-    screen_.Say(absl::StrFormat("recounted %d acknowledged writes against %d documents in %s",
-                                recount.acknowledged_writes, recount.documents, Seconds(start)));
+    screen_.Say(absl::StrFormat("recounted %s acknowledged writes against %s documents in %s",
+                                FormatCount(recount.acknowledged_writes), FormatCount(recount.documents),
+                                Seconds(start)));
     return Interrupted();
   }
 

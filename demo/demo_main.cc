@@ -60,7 +60,7 @@ int Main(int argc, char** argv) {
   StopSignal::RequestStop();
   watcher.join();
   if (!options.keep) std::filesystem::remove_all(directory);
-  if (!report.ok()) {
+  if (!report.ok() || interrupted) {
     std::fprintf(
         stderr, "%s\n",
         interrupted ? "interrupted; every process has ended" : ("error: " + report.status().ToString()).c_str());

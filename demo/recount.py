@@ -12,6 +12,10 @@ An id is a JSON value without spaces. Each id but the counters' belongs to one c
 Prints one JSON object: {"documents", "acknowledged_writes", "lost", "duplicated", "wrong", "examples"}.
 Exit 0 if nothing was lost, duplicated or wrong, 1 if something was, 2 if it could not be found out.
 """
+import signal
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is the demonstration's to explain
+
 import argparse
 import glob
 import json

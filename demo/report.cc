@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_format.h"
 #include "common/status.h"
+#include "common/units.h"
 #include "document/builder.h"
 #include "document/extended_json.h"
 
@@ -52,7 +53,7 @@ std::string ToJson(const Report& report) {
 
 std::string ForPeople(const Report& report) {
   std::string text = absl::StrFormat(
-      "\n%d chunks moved under %d acknowledged writes and %d reads of %d documents\n"
+      "\n%d chunks moved under %s acknowledged writes and %s reads of %s documents\n"
       "  lost %d · duplicated %d · wrong %d · errors seen by clients %d\n"
       "  pause for writes   p50 %.1f ms   p99 %.1f ms   longest %.1f ms   (longest write to a moving chunk, per move)\n"
       "  pause for reads    p50 %.1f ms   p99 %.1f ms   longest %.1f ms\n"
@@ -61,12 +62,12 @@ std::string ForPeople(const Report& report) {
       "  copied at          %.0f MB/s\n"
       "  proofs             %d of %d digests equal inside the fence; %d fences given up\n"
       "  retries            %d requests were sent again or held inside, so that no client saw it\n",
-      report.moves, report.acknowledged_writes, report.reads, report.documents, report.lost, report.duplicated,
-      report.wrong, report.client_errors, report.write_pause_ms.p50, report.write_pause_ms.p99,
-      report.write_pause_ms.max, report.read_pause_ms.p50, report.read_pause_ms.p99, report.read_pause_ms.max,
-      report.switch_write_ms.p50, report.switch_write_ms.p99, report.switch_write_ms.max, report.idle_ms.p99,
-      report.moving_ms.p99, report.copy_mb_per_s, report.digests_compared, report.moves, report.attempts_ended,
-      report.retries);
+      report.moves, FormatCount(report.acknowledged_writes), FormatCount(report.reads), FormatCount(report.documents),
+      report.lost, report.duplicated, report.wrong, report.client_errors, report.write_pause_ms.p50,
+      report.write_pause_ms.p99, report.write_pause_ms.max, report.read_pause_ms.p50, report.read_pause_ms.p99,
+      report.read_pause_ms.max, report.switch_write_ms.p50, report.switch_write_ms.p99, report.switch_write_ms.max,
+      report.idle_ms.p99, report.moving_ms.p99, report.copy_mb_per_s, report.digests_compared, report.moves,
+      report.attempts_ended, report.retries);
   for (const std::string& example : report.examples) StrAppend(&text, "  ! ", example, "\n");
   return text;
 }
