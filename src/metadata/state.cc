@@ -1,5 +1,6 @@
 #include "metadata/state.h"
 
+#include "absl/strings/escaping.h"
 #include "common/strings.h"
 #include "metadata/invariants.h"
 #include "metadata/transition.h"
@@ -187,9 +188,11 @@ v1::MetadataState State::ToProto() const {
   for (const auto& [name, shard] : shards_) *proto.add_shards() = shard;
   for (const auto& [id, record] : migrations_) *proto.add_migrations() = record;
   for (const auto& [name, value] : settings_) (*proto.mutable_settings())[name] = value;
+  // In hex: ids are any bytes, and a string of protobuf that is not UTF-8 is written, but never read again.
   for (const auto& id : request_order_) {
-    proto.add_recent_order(id);
-    (*proto.mutable_recent_requests())[id] = requests_.at(id);
+    std::string text = absl::BytesToHexString(ToAbsl(id));
+    proto.add_recent_order(text);
+    (*proto.mutable_recent_requests())[std::move(text)] = requests_.at(id);
   }
   return proto;
 }
@@ -217,9 +220,10 @@ absl::StatusOr<State> State::FromProto(const v1::MetadataState& proto) {
   for (const auto& shard : proto.shards()) state.shards_[shard.name()] = shard;
   for (const auto& record : proto.migrations()) state.migrations_[record.id()] = record;
   for (const auto& [name, value] : proto.settings()) state.settings_[name] = value;
-  for (const auto& id : proto.recent_order()) {
-    auto known = proto.recent_requests().find(id);
+  for (const auto& text : proto.recent_order()) {
+    auto known = proto.recent_requests().find(text);
     if (known == proto.recent_requests().end()) continue;
+    const std::string id = absl::HexStringToBytes(text);
     state.requests_[id] = known->second;
     state.request_order_.push_back(id);
   }

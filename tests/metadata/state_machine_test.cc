@@ -28,8 +28,10 @@ class StateMachineTest : public ::testing::Test {
     EXPECT_TRUE(machine.ok()) << machine.status();
     return *std::move(machine);
   }
-  v1::CommandResult Set(MetadataStateMachine& machine, const std::string& name, const std::string& value) {
+  v1::CommandResult Set(MetadataStateMachine& machine, const std::string& name, const std::string& value,
+                        const std::string& request_id = "") {
     v1::MetadataCommand command;
+    command.set_request_id(request_id);
     command.mutable_set_setting()->set_name(name);
     command.mutable_set_setting()->set_value(value);
     const std::string data = command.SerializeAsString();
@@ -67,6 +69,20 @@ TEST_F(StateMachineTest, WhatIsDurableSurvives) {
   machine = Open();
   EXPECT_EQ(machine->AppliedPosition(), Position(2));
   EXPECT_EQ(Setting(*machine, "a"), "1");
+}
+
+// Ids of requests are random bytes, and seldom UTF-8.
+TEST_F(StateMachineTest, RequestsThatHadAnAnswerSurviveWhateverTheirIds) {
+  std::string id = "id ";
+  for (int byte = 0; byte < 256; ++byte) id.push_back(static_cast<char>(byte));
+  auto machine = Open();
+  Set(*machine, "a", "1", id);
+  Set(*machine, "a", "2", "another");
+  ASSERT_TRUE(machine->MakeDurable().ok());
+  auto opened = MetadataStateMachine::Open(directory_ / "state");
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  Set(**opened, "a", "1", id);  // a resend
+  EXPECT_EQ(Setting(**opened, "a"), "2");
 }
 
 TEST_F(StateMachineTest, ACheckpointReplacesTheWholeState) {
