@@ -178,6 +178,9 @@ absl::StatusOr<std::shared_ptr<Database>> Database::Open(const std::filesystem::
   database->fatal_ = std::move(fatal);
   database->faults_ = options.faults;
   if (!create) {
+    if (std::filesystem::exists(path) && !std::filesystem::exists(path / "CURRENT")) {
+      return DataLoss((path / "CURRENT").string(), ": is missing");
+    }
     TERRANE_RETURN_IF_ERROR(database->FollowWal(db_options, descriptors));
     db_options.wal_filter = database->wal_chain_.get();
   }
@@ -186,10 +189,6 @@ absl::StatusOr<std::shared_ptr<Database>> Database::Open(const std::filesystem::
   rocksdb::Status status = rocksdb::DB::Open(db_options, path.string(), descriptors, &handles, &db);
   if (!status.ok()) {
     absl::Status failure = FromRocks(status, StrCat("opening ", path.string()));
-    // RocksDB says "invalid argument" for a directory without CURRENT.
-    if (std::filesystem::exists(path) && !std::filesystem::exists(path / "CURRENT")) {
-      return DataLoss((path / "CURRENT").string(), ": is missing");
-    }
     if (status.IsInvalidArgument()) return NotFound(MessageOf(failure));
     return failure;
   }
