@@ -7,6 +7,8 @@ namespace terrane::metadata {
 bool ShardRegistry::Heard(const v1::ShardHeartbeatRequest& heartbeat) {
   std::lock_guard lock(mutex_);
   Report& report = reports_[heartbeat.shard()];
+  // One that was paused and wakes up does not know yet that another one leads.
+  if (heartbeat.statistics().term() < report.statistics.term()) return false;
   const bool changed = report.leader_endpoint != heartbeat.leader_endpoint();
   report.leader_endpoint = heartbeat.leader_endpoint();
   report.statistics = heartbeat.statistics();

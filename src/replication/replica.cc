@@ -320,8 +320,11 @@ void Replica::AnnounceLeader() {
     std::lock_guard lock(published_mutex_);
     served_term_ = term;
   }
-  std::lock_guard lock(mutex_);
-  PublishLocked();
+  {
+    std::lock_guard lock(mutex_);
+    PublishLocked();
+  }
+  machine_->OnServing(term);
 }
 
 void Replica::PublishLocked() {

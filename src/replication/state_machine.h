@@ -64,6 +64,8 @@ class StateMachine {
   // This replica leads in `term` and has applied everything that earlier terms committed (the no-op of its own term is
   // applied): from now on it may serve. Proposals for this term may already be on their way.
   virtual void OnLeaderStart(Term term) { (void)term; }
+  // After OnLeaderStart: Leader() says so from now on, so that a new leader can make itself known at once.
+  virtual void OnServing(Term term) { (void)term; }
   // It no longer leads in `term`; called once for each OnLeaderStart, some time after the fact. All proposals of the
   // term have had their `done` before.
   virtual void OnLeaderStop(Term term) { (void)term; }

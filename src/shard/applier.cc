@@ -145,6 +145,10 @@ void Applier::OnLeaderStart(Term term) {
   if (options_.on_leader_start) options_.on_leader_start(term);
 }
 
+void Applier::OnServing(Term term) {
+  if (options_.on_serving) options_.on_serving(term);
+}
+
 void Applier::OnLeaderStop(Term term) {
   if (options_.on_leader_stop) options_.on_leader_stop(term);
 }

@@ -31,7 +31,8 @@ class Applier : public replication::StateMachine {
   struct Options {
     std::string shard;                          // own name, for routes in refusals
     size_t max_batch_bytes = 16 << 20;          // a longer run is committed in several batches
-    std::function<void(Term)> on_leader_start;  // on the apply thread
+    std::function<void(Term)> on_leader_start;  // on the apply thread, like the others
+    std::function<void(Term)> on_serving;
     std::function<void(Term)> on_leader_stop;
   };
 
@@ -56,6 +57,7 @@ class Applier : public replication::StateMachine {
   absl::Status TakeCheckpoint(const std::filesystem::path& directory) override;
   absl::Status InstallCheckpoint(const std::filesystem::path& directory) override;
   void OnLeaderStart(Term term) override;
+  void OnServing(Term term) override;
   void OnLeaderStop(Term term) override;
 
  private:

@@ -30,6 +30,8 @@ class Attendance {
   // Whether the own wall clock is close enough to the metadata service's to decide what has expired.
   bool clock_agrees() const { return clock_agrees_.load(std::memory_order_relaxed); }
 
+  // This replica leads now: the next heartbeat goes at once. Does not block.
+  void Poke() { loop_->Poke(); }
   // Cancels the metadata link's calls and joins. Idempotent.
   void Stop();
 

@@ -9,12 +9,18 @@
 
 namespace terrane::shard {
 
-// Stop() waits for the run under way.
+// Stop() waits for the run under way. Poke() makes the next run begin at once.
 class Periodic {
  public:
   Periodic(std::chrono::milliseconds interval, std::function<void()> run)
       : interval_(interval), run_(std::move(run)), thread_([this] { Loop(); }) {}
   ~Periodic() { Stop(); }
+
+  void Poke() {
+    std::lock_guard lock(mutex_);
+    poked_ = true;
+    wake_.notify_all();
+  }
 
   void Stop() {
     {
@@ -29,10 +35,11 @@ class Periodic {
   void Loop() {
     std::unique_lock lock(mutex_);
     while (!stopping_) {
+      poked_ = false;
       lock.unlock();
       run_();
       lock.lock();
-      wake_.wait_for(lock, interval_, [this] { return stopping_; });
+      wake_.wait_for(lock, interval_, [this] { return stopping_ || poked_; });
     }
   }
 
@@ -41,6 +48,7 @@ class Periodic {
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;
+  bool poked_ = false;
   std::thread thread_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <grpcpp/impl/service_type.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
@@ -140,6 +141,9 @@ class ShardServerImpl final : public ShardServer {
       host.store.faults->SetSyncDelay(options_.test_sync_delay);
     }
     host.leader_endpoint = [this] { return LeaderEndpoint(); };
+    host.on_serving = [this](Term) {
+      if (Attendance* attendance = running_attendance_.load()) attendance->Poke();
+    };
     host.on_leader_stop = [this](Term) {
       if (imports_) imports_->LeaderStopped();
     };
@@ -211,6 +215,7 @@ class ShardServerImpl final : public ShardServer {
     options.on_registered = [this](const std::string& told) { Registered(told); };
     outcomes_ = std::make_unique<OutcomeWatch>(&host_->core(), outcome_metadata_.get());
     attendance_ = std::make_unique<Attendance>(&host_->core(), metadata_.get(), statistics_.get(), std::move(options));
+    running_attendance_ = attendance_.get();
     retention_ = std::make_unique<Retention>(&host_->core(), RetentionOptions());
     retention_loop_ = std::make_unique<Periodic>(kRetentionInterval, [this] {
       retention_->TrimOplog();
@@ -256,6 +261,7 @@ class ShardServerImpl final : public ShardServer {
   std::unique_ptr<rpc::Server> server_;
   std::unique_ptr<OutcomeWatch> outcomes_;
   std::unique_ptr<Attendance> attendance_;
+  std::atomic<Attendance*> running_attendance_{nullptr};  // once it is made; for the apply thread
   std::unique_ptr<Retention> retention_;
   std::unique_ptr<Periodic> retention_loop_;
   std::mutex stop_mutex_;

@@ -13,6 +13,7 @@ absl::StatusOr<std::unique_ptr<ShardHost>> ShardHost::Open(Options options) {
   TERRANE_ASSIGN_OR_RETURN(host->store_, storage::Store::Open(host->options_.store));
   Applier::Options applier;
   applier.shard = host->options_.shard;
+  applier.on_serving = host->options_.on_serving;
   applier.on_leader_stop = host->options_.on_leader_stop;
   TERRANE_ASSIGN_OR_RETURN(host->applier_, Applier::Open(std::move(applier), host->store_.get(), &host->hybrid_));
   host->proposer_ = std::make_unique<Proposer>(&host->hybrid_, host->options_.leader_endpoint);
@@ -34,8 +35,9 @@ absl::StatusOr<std::unique_ptr<ShardHost>> ShardHost::Open(Options options) {
 }
 
 absl::Status ShardHost::OpenLog(replication::ReplicatedLog::Options options) {
-  TERRANE_ASSIGN_OR_RETURN(log_, replication::ReplicatedLog::Open(std::move(options), applier_.get()));
-  proposer_->SetLog(log_.get());
+  TERRANE_ASSIGN_OR_RETURN(
+      log_, replication::ReplicatedLog::Open(std::move(options), applier_.get(),
+                                             [this](replication::ReplicatedLog* log) { proposer_->SetLog(log); }));
   return absl::OkStatus();
 }
 

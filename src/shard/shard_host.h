@@ -27,7 +27,8 @@ class ShardHost {
     int workers = 4;
     std::chrono::milliseconds retry_lifetime{std::chrono::minutes(30)};
     std::function<std::string()> leader_endpoint;  // for NOT_LEADER; may be null
-    std::function<void(Term)> on_leader_stop;      // on the apply thread; may be null
+    std::function<void(Term)> on_serving;          // on the apply thread; may be null
+    std::function<void(Term)> on_leader_stop;      // the same
   };
 
   // Opens the store and loads the state. Errors as storage::Store::Open.

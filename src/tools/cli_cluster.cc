@@ -1,4 +1,7 @@
 // terrane cluster ...: a local cluster of real processes.
+#include <algorithm>
+#include <set>
+
 #include "absl/strings/str_format.h"
 #include "common/process.h"
 #include "tools/cli_command.h"
@@ -10,8 +13,7 @@ namespace {
 
 struct StartOptions {
   // Numbers: 0 if they were not given.
-  LocalClusterOptions cluster = {.directory = {}, .shards = 0, .metadata = 0, .proxies = 0};
-  int replicas = 1;
+  LocalClusterOptions cluster = {.directory = {}, .shards = 0, .replicas = 0, .metadata = 0, .proxies = 0};
 };
 struct ProcessOptions {
   std::string name;
@@ -44,30 +46,37 @@ int Count(const LocalCluster& cluster, Role role) {
   return n;
 }
 
+std::set<std::string> Shards(const LocalCluster& cluster) {
+  std::set<std::string> shards;
+  for (const ProcessInfo& info : cluster.Processes()) {
+    if (info.process.role == Role::kShard) shards.insert(info.process.shard);
+  }
+  return shards;
+}
+
 // What of the options of a first start a cluster that is there already takes no notice of.
 std::string Ignored(const LocalClusterOptions& options, const LocalCluster& cluster) {
   std::string ignored;
-  const auto add = [&](std::string_view flag, int asked, Role role) {
-    const int there = Count(cluster, role);
+  const auto add = [&](std::string_view flag, int asked, int there) {
     if (asked != 0 && asked != there) {
       StrAppend(&ignored, ignored.empty() ? "" : ", ", flag, " ", asked, " (there are ", there, ")");
     }
   };
-  add("--shards", options.shards, Role::kShard);
-  add("--metadata", options.metadata, Role::kMetadata);
-  add("--proxies", options.proxies, Role::kProxy);
+  const int shards = static_cast<int>(Shards(cluster).size());
+  add("--shards", options.shards, shards);
+  add("--replicas", options.replicas, Count(cluster, Role::kShard) / std::max(1, shards));
+  add("--metadata", options.metadata, Count(cluster, Role::kMetadata));
+  add("--proxies", options.proxies, Count(cluster, Role::kProxy));
   return ignored;
 }
 
 absl::StatusOr<int> RunStart(Cli& cli, const StartOptions& options) {
   if (cli.directory.empty()) return InvalidArgument("--dir is missing: where the cluster is to live");
-  if (options.replicas != 1) {
-    return InvalidArgument("--replicas: shards of more than one replica are not in this version; leave it at 1");
-  }
   LocalClusterOptions cluster_options = options.cluster;
   cluster_options.directory = cli.directory;
   const LocalClusterOptions defaults;
   if (cluster_options.shards == 0) cluster_options.shards = defaults.shards;
+  if (cluster_options.replicas == 0) cluster_options.replicas = defaults.replicas;
   if (cluster_options.metadata == 0) cluster_options.metadata = defaults.metadata;
   if (cluster_options.proxies == 0) cluster_options.proxies = defaults.proxies;
   const InterruptWatch watch;
@@ -89,7 +98,11 @@ absl::StatusOr<int> RunStart(Cli& cli, const StartOptions& options) {
   const std::string dir = cli.directory;
   cli.Line(StrCat("cluster ", dir, " is up in ", absl::StrFormat("%.1f", seconds),
                   " s: ", Plural(Count(*cluster, Role::kMetadata), "metadata node"), ", ",
-                  Plural(Count(*cluster, Role::kShard), "shard"), ", ",
+                  Plural(static_cast<int64_t>(Shards(*cluster).size()), "shard"),
+                  Count(*cluster, Role::kShard) == static_cast<int>(Shards(*cluster).size())
+                      ? ""
+                      : StrCat(" of ", Count(*cluster, Role::kShard), " replicas"),
+                  ", ",
                   Count(*cluster, Role::kProxy) == 1 ? "1 proxy" : StrCat(Count(*cluster, Role::kProxy), " proxies")));
   for (const std::string& proxy : cluster->ProxyEndpoints()) {
     cli.Line(absl::StrFormat("  proxy   %-22s try: terrane status --dir %s", proxy, dir));
@@ -162,7 +175,7 @@ void AddClusterCommands(CLI::App& app, Cli& cli) {
     AddNumber<int>(command, name, 1, target, help);
   };
   number("--shards", &start->cluster.shards, "How many shards, when it is made; 2");
-  number("--replicas", &start->replicas, "Replicas of a shard; 1");
+  number("--replicas", &start->cluster.replicas, "Replicas of each shard when it is made, 1, 3 or 5; 1");
   number("--metadata", &start->cluster.metadata, "Nodes of the metadata service when it is made, 1, 3 or 5; 1");
   number("--proxies", &start->cluster.proxies, "How many proxies, when it is made; 1");
   command->add_option("--log-level", start->cluster.log_level, "Of all processes; info");

@@ -72,6 +72,14 @@ std::vector<std::string> ClusterFile::Endpoints(Role role) const {
   return endpoints;
 }
 
+std::vector<ClusterProcess*> ClusterFile::OfShard(std::string_view shard) {
+  std::vector<ClusterProcess*> replicas;
+  for (ClusterProcess& process : processes) {
+    if (process.role == Role::kShard && process.shard == shard) replicas.push_back(&process);
+  }
+  return replicas;
+}
+
 absl::StatusOr<ClusterFile> ClusterFile::Load(const std::filesystem::path& directory) {
   absl::StatusOr<std::string> text = ReadWholeFile(directory / kFileName);
   if (text.status().code() == absl::StatusCode::kNotFound) {

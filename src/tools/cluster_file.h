@@ -37,6 +37,8 @@ struct ClusterFile {
   ClusterProcess* Find(std::string_view name);
   const ClusterProcess* Find(std::string_view name) const;
   std::vector<std::string> Endpoints(Role role) const;
+  // The replicas of a shard. Empty: there is no such shard.
+  std::vector<ClusterProcess*> OfShard(std::string_view shard);
 
   // kNotFound: `directory` holds no cluster; kDataLoss: the file cannot be read; kFailedPrecondition: it was written by
   // a newer version.

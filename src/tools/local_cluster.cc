@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <future>
 #include <thread>
 
@@ -98,6 +99,29 @@ class DirectoryLock {
   int fd_;
 };
 
+std::string ReplicaName(std::string_view shard, uint64_t replica) {
+  return StrCat(shard, "-", std::string(1, static_cast<char>('a' + replica - 1)));
+}
+
+// Endpoints are still to be chosen.
+void AddReplicas(const std::string& shard, int replicas, ClusterFile* file) {
+  for (int i = 1; i <= replicas; ++i) {
+    const auto replica = static_cast<uint64_t>(i);
+    file->processes.push_back({ReplicaName(shard, replica), Role::kShard, shard, replica, "", {}});
+  }
+}
+
+absl::Status ChooseEndpoints(ClusterFile* file) {
+  std::vector<ClusterProcess*> without;
+  for (ClusterProcess& process : file->processes) {
+    if (process.endpoint.empty()) without.push_back(&process);
+  }
+  Random random(Random::SystemSeed());
+  TERRANE_ASSIGN_OR_RETURN(const std::vector<uint16_t> ports, ChooseFreePorts(without.size(), random));
+  for (size_t i = 0; i < ports.size(); ++i) without[i]->endpoint = StrCat("127.0.0.1:", ports[i]);
+  return absl::OkStatus();
+}
+
 absl::Status NoSuchProcess(const ClusterFile& file, std::string_view name) {
   std::vector<std::string> names;
   for (const ClusterProcess& process : file.processes) names.push_back(process.name);
@@ -136,6 +160,9 @@ LocalCluster::~LocalCluster() {
 
 absl::StatusOr<std::unique_ptr<LocalCluster>> LocalCluster::Start(LocalClusterOptions options) {
   if (options.shards < 1 || options.shards > 100) return InvalidArgument("--shards: from 1 to 100");
+  if (options.replicas != 1 && options.replicas != 3 && options.replicas != 5) {
+    return InvalidArgument("--replicas: 1, 3 or 5 of each shard");
+  }
   if (options.metadata != 1 && options.metadata != 3 && options.metadata != 5) {
     return InvalidArgument("--metadata: 1, 3 or 5 nodes");
   }
@@ -174,14 +201,12 @@ absl::StatusOr<ClusterFile> LocalCluster::NewCluster() const {
     file.processes.push_back({StrCat("m", i), Role::kMetadata, "", static_cast<uint64_t>(i), "", {}});
   }
   for (int i = 1; i <= options_.shards; ++i) {
-    file.processes.push_back({StrCat("s", i, "-a"), Role::kShard, StrCat("s", i), 1, "", {}});
+    AddReplicas(StrCat("s", i), options_.replicas, &file);
   }
   for (int i = 1; i <= options_.proxies; ++i) {
     file.processes.push_back({StrCat("p", i), Role::kProxy, "", 0, "", {}});
   }
-  Random random(Random::SystemSeed());
-  TERRANE_ASSIGN_OR_RETURN(const std::vector<uint16_t> ports, ChooseFreePorts(file.processes.size(), random));
-  for (size_t i = 0; i < ports.size(); ++i) file.processes[i].endpoint = StrCat("127.0.0.1:", ports[i]);
+  TERRANE_RETURN_IF_ERROR(ChooseEndpoints(&file));
   return file;
 }
 
@@ -429,16 +454,18 @@ absl::StatusOr<std::string> LocalCluster::AddShard() {
   TERRANE_ASSIGN_OR_RETURN(DirectoryLock lock, DirectoryLock::Take(options_.directory));
   TERRANE_ASSIGN_OR_RETURN(ClusterFile file, ClusterFile::Load(options_.directory));
   int number = 1;
-  while (file.Find(StrCat("s", number, "-a")) != nullptr) ++number;
-  Random random(Random::SystemSeed());
-  TERRANE_ASSIGN_OR_RETURN(const std::vector<uint16_t> ports, ChooseFreePorts(1, random));
+  while (!file.OfShard(StrCat("s", number)).empty()) ++number;
   const std::string shard = StrCat("s", number);
-  file.processes.push_back({shard + "-a", Role::kShard, shard, 1, StrCat("127.0.0.1:", ports[0]), {}});
-  ClusterProcess* process = &file.processes.back();
-  TERRANE_RETURN_IF_ERROR(Launch(file, process));
-  TERRANE_RETURN_IF_ERROR(file.Save(options_.directory));
+  AddReplicas(shard, std::max(1, static_cast<int>(file.OfShard("s1").size())), &file);
+  TERRANE_RETURN_IF_ERROR(ChooseEndpoints(&file));
+  std::vector<ClusterProcess> launched;
+  for (ClusterProcess* process : file.OfShard(shard)) {
+    TERRANE_RETURN_IF_ERROR(Launch(file, process));
+    TERRANE_RETURN_IF_ERROR(file.Save(options_.directory));
+    launched.push_back(*process);
+  }
   lock.Release();
-  TERRANE_RETURN_IF_ERROR(AwaitHealthy({*process}));
+  TERRANE_RETURN_IF_ERROR(AwaitHealthy(launched));
   TERRANE_RETURN_IF_ERROR(AwaitServing(file));
   return shard;
 }

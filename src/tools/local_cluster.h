@@ -2,7 +2,7 @@
 //
 //   D/cluster                   what it consists of (cluster_file.h)
 //   D/m1 m2 m3                  metadata nodes
-//   D/s1-a s2-a                 replicas of shards
+//   D/s1-a s1-b s2-a            replicas of shards
 //   D/p1                        proxies
 //   D/<process>/log             its log      stdout  what it printed      endpoint, pid   written by itself
 //   D/<process>/data            its data
@@ -31,6 +31,7 @@ namespace terrane::tools {
 struct LocalClusterOptions {
   std::filesystem::path directory;  // made if missing
   int shards = 2;
+  int replicas = 1;  // of each shard: 1, 3 or 5
   int metadata = 1;  // 1, 3 or 5
   int proxies = 1;
   std::string log_level = "info";
@@ -52,9 +53,9 @@ struct ProcessInfo {
 
 class LocalCluster {
  public:
-  // Starts the cluster in the directory, making it if it is not there (`shards`, `metadata`, `proxies` and `flags` are
-  // of the first start; later ones start what the directory holds). Returns when the cluster serves: every process is
-  // healthy, every shard registered with its leader. Processes that run already are left alone.
+  // Starts the cluster in the directory, making it if it is not there (`shards`, `replicas`, `metadata`, `proxies`
+  // and `flags` are of the first start; later ones start what the directory holds). Returns when the cluster serves:
+  // every process is healthy, every shard registered with its leader. Processes that run already are left alone.
   //   kInvalidArgument     the options
   //   kFailedPrecondition  the directory holds something else
   //   kUnavailable         a process ended at its start: the message bears what it said. What was started is stopped
@@ -86,8 +87,8 @@ class LocalCluster {
   absl::Status StartProcess(std::string_view name);
   // Stop and start.
   absl::Status Restart(std::string_view name);
-  // Starts one more shard with an empty directory; returns its name when it is registered and has a leader. kCancelled:
-  // interrupted; it goes on to start.
+  // Starts one more shard with empty directories and as many replicas as s1 has; returns its name when it is registered
+  // and has a leader. kCancelled: interrupted; it goes on to start.
   absl::StatusOr<std::string> AddShard();
 
  private:

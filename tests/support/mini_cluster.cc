@@ -33,6 +33,7 @@ absl::StatusOr<std::unique_ptr<MiniCluster>> MiniCluster::Start(MiniClusterOptio
   tools::LocalClusterOptions local;
   local.directory = directory;
   local.shards = options.shards;
+  local.replicas = options.replicas;
   local.metadata = options.metadata;
   local.proxies = options.proxies;
   local.flags = std::move(options.flags);

@@ -23,6 +23,7 @@ namespace terrane::testing {
 
 struct MiniClusterOptions {
   int shards = 2;
+  int replicas = 1;  // of each shard
   int metadata = 1;
   int proxies = 1;
   // More flags for all processes of a role.

@@ -52,7 +52,7 @@ TEST_F(CliTest, ErrorsSayWhatToDo) {
            {{"status", "--dir", "/proc/nowhere"},
             "error: no local cluster in /proc/nowhere. Make one: terrane cluster"},
            {{"cluster", "start"}, "error: --dir is missing"},
-           {{"cluster", "start", "--dir", "/tmp/x", "--replicas", "3"}, "error: --replicas: shards of more than one"},
+           {{"cluster", "start", "--dir", "/tmp/x", "--replicas", "2"}, "error: --replicas: 1, 3 or 5"},
            {{"cluster", "start", "--dir", "/tmp/x", "--metadata", "2"}, "error: --metadata: 1, 3 or 5 nodes"},
            {{"find", "a.b", "{}", "--limit", "-1"}, "error: --limit: -1 is negative"},
            {{"find", "a.b", "{}", "--limit", "x"}, "error: --limit: \"x\" is not a whole number"},
