@@ -1,296 +1,51 @@
 #include "migration/coordinator.h"
 
-#include <algorithm>
-#include <charconv>
-#include <map>
-#include <mutex>
-
 #include "common/executor.h"
-#include "common/logging.h"
-#include "common/status.h"
-#include "common/strings.h"
-#include "migration/move_task.h"
+#include "migration/coordinator_loop.h"
 
 namespace terrane::migration {
-namespace {
 
-constexpr int kDefaultMovesPerShard = 4;
-constexpr std::chrono::milliseconds kProposePause(50);
-
-// Copies, or is about to change hands: it counts against the limit of its shards.
-bool IsUnderWay(Stage stage) {
-  return stage != Stage::kPlanned && !IsEnded(stage);
-}
-
-}  // namespace
-
-// Lives as long as a callback may refer to it.
-class Coordinator::Loop : public std::enable_shared_from_this<Coordinator::Loop> {
+// The loop's thread and timer.
+class Coordinator::Host : public LoopHost {
  public:
-  Loop(Clock* clock, MetadataGateway* metadata, ShardGateway* shards)
-      : clock_(clock), metadata_(metadata), shards_(shards), executor_("coord", 1) {}
-
+  void Post(std::function<void()> fn) override { (void)executor_.Post(std::move(fn)); }
+  Timer::Id After(std::chrono::nanoseconds delay, std::function<void()> fn) override {
+    return timer_.After(delay, std::move(fn));
+  }
+  void Cancel(Timer::Id id) override { timer_.Cancel(id); }
   void Stop() {
     timer_.Stop();
     executor_.Stop();
   }
 
-  // Runs on the loop's thread, unless it is stopping.
-  void Post(std::function<void(Loop&)> fn) {
-    (void)executor_.Post([self = weak_from_this(), fn = std::move(fn)] {
-      if (auto loop = self.lock()) fn(*loop);
-    });
-  }
-
-  void StartLeading(Term term) {
-    term_ = term;
-    leading_ = true;
-    Reload();
-    for (const v1::Migration& record : metadata_->ActiveMigrations()) Look(record.id());
-  }
-
-  void StopLeading() {
-    leading_ = false;
-    for (auto& [id, task] : tasks_) {
-      if (task.timer) timer_.Cancel(*task.timer);
-    }
-    tasks_.clear();
-    std::lock_guard lock(progress_mutex_);
-    progress_.clear();
-  }
-
-  void RecordsChanged(const std::vector<uint64_t>& ids) {
-    if (!leading_) return;
-    for (uint64_t id : ids) Look(id);
-  }
-
-  void SettingsChanged() {
-    if (!leading_) return;
-    Reload();
-    LookAtAll();
-  }
-
-  std::optional<v1::MigrationProgress> Progress(MigrationId id) const {
-    std::lock_guard lock(progress_mutex_);
-    auto found = progress_.find(id.value());
-    return found == progress_.end() ? std::nullopt : std::optional(found->second);
-  }
-
  private:
-  void Reload() {
-    pause_at_ = metadata_->Setting(std::string(kPauseAtSetting));
-    const std::string limit = metadata_->Setting(std::string(kMovesPerShardSetting));
-    moves_per_shard_ = kDefaultMovesPerShard;
-    int value = 0;
-    if (std::from_chars(limit.data(), limit.data() + limit.size(), value).ec == std::errc() && value > 0) {
-      moves_per_shard_ = value;
-    }
-  }
-
-  void LookAtAll() {
-    std::vector<uint64_t> ids;
-    for (const auto& [id, task] : tasks_) ids.push_back(id);
-    for (uint64_t id : ids) Look(id);
-  }
-
-  // Looks at the committed record and does what is next.
-  void Look(uint64_t id) {
-    auto record = metadata_->FindMigration(MigrationId(id));
-    if (!record || IsEnded(StageOf(*record))) return Forget(id, record);
-    MoveTask& task = tasks_[id];
-    const bool was_under_way = task.generation != 0 && IsUnderWay(StageOf(task.record));
-    if (task.Update(*record, ++generations_, clock_->Now())) {
-      LogInfo("coordinator", "stage",
-              {{"migration", id},
-               {"stage", NameOf(StageOf(*record))},
-               {"attempt", record->attempt()},
-               {"source", record->source()},
-               {"target", record->target()},
-               {"reason", record->reason()}});
-    }
-    Observe(&task);
-    Plan plan = NextStep(task.record, task.seen);
-    task.waiting = plan.waiting;
-    Perform(id, &task, std::move(plan));
-    {
-      std::lock_guard lock(progress_mutex_);
-      progress_[id] = task.Progress();
-    }
-    if (was_under_way && !IsUnderWay(StageOf(task.record))) AdmitMore();
-  }
-
-  void Forget(uint64_t id, const std::optional<v1::Migration>& record) {
-    auto found = tasks_.find(id);
-    if (found == tasks_.end()) return;
-    LogInfo("coordinator", "ended",
-            {{"migration", id},
-             {"stage", record ? NameOf(StageOf(*record)) : "forgotten"},
-             {"reason", record ? record->reason() : std::string()},
-             {"write_pause_ms", record ? record->figures().write_pause_ms() : 0.0}});
-    if (found->second.timer) timer_.Cancel(*found->second.timer);
-    tasks_.erase(found);
-    {
-      std::lock_guard lock(progress_mutex_);
-      progress_.erase(id);
-    }
-    AdmitMore();
-  }
-
-  void AdmitMore() {
-    std::vector<uint64_t> planned;
-    for (const auto& [id, task] : tasks_) {
-      if (StageOf(task.record) == Stage::kPlanned) planned.push_back(id);
-    }
-    for (uint64_t id : planned) Look(id);
-  }
-
-  void Observe(MoveTask* task) {
-    Observations& seen = task->seen;
-    seen.now = clock_->Now();
-    seen.wall = clock_->Wall();
-    seen.pause_at = pause_at_;
-    seen.metadata_commit = last_commit_;
-    seen.metadata_commit_at = last_commit_at_;
-    if (auto context = metadata_->ContextOf(task->record); context.ok()) seen.context = *std::move(context);
-    seen.admitted = true;
-    if (StageOf(task->record) == Stage::kPlanned) Admit(task);
-  }
-
-  void Admit(MoveTask* task) {
-    for (const std::string& shard : {task->record.source(), task->record.target()}) {
-      int under_way = 0;
-      for (const auto& [id, other] : tasks_) {
-        // One whose way out of `planned` is being committed counts as well.
-        const bool counts = IsUnderWay(StageOf(other.record)) || (other.seen.proposing && &other != task);
-        if (counts && (other.record.source() == shard || other.record.target() == shard)) ++under_way;
-      }
-      if (under_way < moves_per_shard_) continue;
-      task->seen.admitted = false;
-      task->seen.admission = StrCat("waits for its turn: ", under_way, " moves are under way on ", shard,
-                                    ", the limit is ", moves_per_shard_, " (", kMovesPerShardSetting, ")");
-      return;
-    }
-  }
-
-  void Perform(uint64_t id, MoveTask* task, Plan plan) {
-    const MonotonicTime now = task->seen.now;
-    for (Step& step : plan.sends) {
-      task->Sent(step.kind, now);
-      shards_->Send(step.shard, step.request, step.timeout,
-                    [self = weak_from_this(), id, kind = step.kind, now,
-                     generation = task->generation](absl::StatusOr<StepAnswer> answer) {
-                      auto loop = self.lock();
-                      if (!loop) return;
-                      loop->Post([=, answer = std::move(answer)](Loop& loop) {
-                        loop.OnAnswer(id, generation, kind, now, answer);
-                      });
-                    });
-    }
-    if (plan.command) {
-      task->seen.proposing = true;
-      metadata_->Propose(term_, *std::move(plan.command),
-                         [self = weak_from_this(), id, now, generation = task->generation,
-                          term = term_](absl::StatusOr<v1::CommandResult> result) {
-                           auto loop = self.lock();
-                           if (!loop) return;
-                           loop->Post([=, result = std::move(result)](Loop& loop) {
-                             loop.OnProposed(id, generation, term, now, result);
-                           });
-                         });
-    }
-    if (task->timer) {
-      timer_.Cancel(*task->timer);
-      task->timer.reset();
-    }
-    if (plan.wake_at) {
-      task->timer = timer_.After(*plan.wake_at - now, [self = weak_from_this(), id] {
-        if (auto loop = self.lock()) {
-          loop->Post([id](Loop& loop) {
-            if (loop.tasks_.contains(id)) loop.Look(id);
-          });
-        }
-      });
-    }
-  }
-
-  void OnAnswer(uint64_t id, uint64_t generation, StepKind kind, MonotonicTime sent,
-                absl::StatusOr<StepAnswer> answer) {
-    auto found = tasks_.find(id);
-    if (found == tasks_.end() || found->second.generation != generation) return;
-    if (!answer.ok()) {
-      LogDebug("coordinator", "step failed", {{"migration", id}, {"step", NameOf(kind)}, {"status", answer.status()}});
-    }
-    found->second.Answered(kind, sent, clock_->Now(), std::move(answer));
-    Look(id);
-  }
-
-  void OnProposed(uint64_t id, uint64_t generation, Term term, MonotonicTime proposed,
-                  const absl::StatusOr<v1::CommandResult>& result) {
-    if (!leading_ || term != term_) return;
-    const MonotonicTime now = clock_->Now();
-    if (result.ok()) {
-      last_commit_ = Milliseconds(now - proposed);
-      last_commit_at_ = now;
-    }
-    auto found = tasks_.find(id);
-    if (found == tasks_.end()) return;
-    if (found->second.generation == generation) {
-      Observations& seen = found->second.seen;
-      seen.proposing = false;
-      seen.propose_error = result.ok() ? absl::Status(static_cast<absl::StatusCode>(result->code()), result->message())
-                                       : result.status();
-      if (!seen.propose_error.ok()) {
-        LogInfo("coordinator", "command refused", {{"migration", id}, {"status", seen.propose_error}});
-        seen.propose_not_before = now + kProposePause;
-      }
-    }
-    Look(id);
-  }
-
-  Clock* const clock_;
-  MetadataGateway* const metadata_;
-  ShardGateway* const shards_;
-
-  // Of the loop's thread.
-  bool leading_ = false;
-  Term term_;
-  uint64_t generations_ = 0;
-  std::map<uint64_t, MoveTask> tasks_;
-  std::optional<Milliseconds> last_commit_;
-  MonotonicTime last_commit_at_{0};
-  std::string pause_at_;
-  int moves_per_shard_ = kDefaultMovesPerShard;
-
-  mutable std::mutex progress_mutex_;
-  std::map<uint64_t, v1::MigrationProgress> progress_;
-
   Timer timer_;
-  Executor executor_;
+  Executor executor_{"coord", 1};
 };
 
 Coordinator::Coordinator(Clock* clock, MetadataGateway* metadata, ShardGateway* shards)
-    : loop_(std::make_shared<Loop>(clock, metadata, shards)) {}
+    : host_(std::make_shared<Host>()), loop_(std::make_shared<CoordinatorLoop>(clock, metadata, shards, host_)) {}
 Coordinator::~Coordinator() {
   Stop();
 }
 
 void Coordinator::StartLeading(Term term) {
-  loop_->Post([term](Loop& loop) { loop.StartLeading(term); });
+  loop_->Post([term](CoordinatorLoop& loop) { loop.StartLeading(term); });
 }
 void Coordinator::StopLeading() {
-  loop_->Post([](Loop& loop) { loop.StopLeading(); });
+  loop_->Post([](CoordinatorLoop& loop) { loop.StopLeading(); });
 }
 void Coordinator::RecordsChanged(std::vector<uint64_t> ids) {
-  loop_->Post([ids = std::move(ids)](Loop& loop) { loop.RecordsChanged(ids); });
+  loop_->Post([ids = std::move(ids)](CoordinatorLoop& loop) { loop.RecordsChanged(ids); });
 }
 void Coordinator::SettingsChanged() {
-  loop_->Post([](Loop& loop) { loop.SettingsChanged(); });
+  loop_->Post([](CoordinatorLoop& loop) { loop.SettingsChanged(); });
 }
 std::optional<v1::MigrationProgress> Coordinator::Progress(MigrationId id) const {
   return loop_->Progress(id);
 }
 void Coordinator::Stop() {
-  loop_->Stop();
+  host_->Stop();
 }
 
 }  // namespace terrane::migration

@@ -26,6 +26,8 @@ namespace terrane::migration {
 inline constexpr std::string_view kMovesPerShardSetting = "migration.moves_per_shard";
 inline constexpr std::string_view kPauseAtSetting = "test.pause_at";
 
+class CoordinatorLoop;
+
 // Thread-safe; no call blocks but Stop. Both gateways outlive it.
 class Coordinator {
  public:
@@ -49,8 +51,9 @@ class Coordinator {
   void Stop();
 
  private:
-  class Loop;
-  std::shared_ptr<Loop> loop_;
+  class Host;
+  std::shared_ptr<Host> host_;
+  std::shared_ptr<CoordinatorLoop> loop_;
 };
 
 }  // namespace terrane::migration

@@ -19,19 +19,6 @@ constexpr std::chrono::milliseconds kFirstPause{20};
 constexpr std::chrono::milliseconds kGreatestPause{1000};
 constexpr std::string_view kPace = "as fast as the shards allow";
 
-// The first part of the range that no segment covers.
-KeyRange Missing(const OwnedChunk& chunk) {
-  KeyRange missing = chunk.range;
-  for (const ImportedSegment& segment : chunk.import->segments) {
-    if (segment.range.min > missing.min) {
-      missing.max = segment.range.min;
-      break;
-    }
-    missing.min = segment.range.max.value_or("");
-  }
-  return missing;
-}
-
 }  // namespace
 
 ImportDriver::ImportDriver(ImportHost host, std::unique_ptr<ImportSource> source, CopyId copy, const MoveRef& move,
@@ -314,7 +301,7 @@ absl::Status ImportDriver::Copy(const OwnedChunk& chunk) {
                            {.move = move,
                             .source_copy = chunk.import->source_copy,
                             .copy = copy_,
-                            .range = Missing(chunk),
+                            .range = MissingRange(chunk),
                             .pin = chunk.import->pin,
                             .segment_bytes = options_.segment_bytes});
   {

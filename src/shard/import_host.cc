@@ -22,7 +22,7 @@ struct PendingEntry::State {
 };
 
 PendingEntry::PendingEntry(const ImportHost& host, v1::ShardEntry entry, const MoveRef& move)
-    : state_(std::make_shared<State>()), move_(move) {
+    : state_(std::make_shared<State>()), move_(move), await_(host.await) {
   host.propose(std::move(entry), [state = state_](absl::StatusOr<EntryResult> result) {
     std::lock_guard lock(state->mutex);
     state->result = std::move(result);
@@ -30,9 +30,15 @@ PendingEntry::PendingEntry(const ImportHost& host, v1::ShardEntry entry, const M
   });
 }
 
-absl::StatusOr<EntryResult> PendingEntry::Wait() {
+bool PendingEntry::AwaitResult() {
+  auto ready = [this] { return state_->result.has_value(); };
+  if (await_) return await_(ready, kProposeTimeout);
   std::unique_lock lock(state_->mutex);
-  if (!state_->wake.wait_for(lock, kProposeTimeout, [this] { return state_->result.has_value(); })) {
+  return state_->wake.wait_for(lock, kProposeTimeout, ready);
+}
+
+absl::StatusOr<EntryResult> PendingEntry::Wait() {
+  if (!AwaitResult()) {
     return absl::DeadlineExceededError("the entry was not applied in time; it may be later");
   }
   TERRANE_RETURN_IF_ERROR(state_->result->status());
@@ -44,6 +50,7 @@ absl::StatusOr<EntryResult> PendingEntry::Wait() {
 ImportHost MakeImportHost(const Core* core) {
   ImportHost host;
   host.store = core->store;
+  host.clock = core->clock;
   host.ownership = [core] { return core->applier->View(); };
   host.propose = [core](v1::ShardEntry entry, std::function<void(absl::StatusOr<EntryResult>)> done) {
     const absl::StatusOr<Term> term = core->proposer->ServingTerm();

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "common/clock.h"
 #include "shard/ownership.h"
 #include "storage/store.h"
 #include "terrane/v1/shard_log.pb.h"
@@ -19,6 +20,10 @@ struct ImportHost {
   // Puts an entry into the shard's log; `done` exactly once, on any thread: what came of it at apply, or why it did not
   // get there (or nobody knows). Does not block. Entries of one thread keep their order.
   std::function<void(terrane::v1::ShardEntry, std::function<void(absl::StatusOr<EntryResult>)> done)> propose;
+  Clock* clock = Clock::System();
+  // Replaces blocking, for hosts without threads: returns when `ready` is true or the time is over, and then what it
+  // says. nullptr: the calling thread blocks.
+  std::function<bool(const std::function<bool()>& ready, std::chrono::nanoseconds timeout)> await;
 };
 
 struct Core;
@@ -37,8 +42,11 @@ class PendingEntry {
 
  private:
   struct State;
+  bool AwaitResult();
+
   std::shared_ptr<State> state_;
   MoveRef move_;
+  std::function<bool(const std::function<bool()>&, std::chrono::nanoseconds)> await_;
 };
 
 }  // namespace terrane::shard

@@ -10,7 +10,71 @@ namespace {
 
 constexpr size_t kReady = 2;
 
+absl::Status AddBatch(v1::SegmentBatch* batch, storage::SegmentWriter* writer, ReadySegment* segment) {
+  if (segment->position.value() != 0 && segment->position.value() != batch->position()) {
+    return Internal("a segment reflects two positions");
+  }
+  segment->position = Position(batch->position());
+  for (const v1::Change& change : batch->documents()) {
+    TERRANE_RETURN_IF_ERROR(writer->AddDocument(change.shard_key(), change.id(), change.document()));
+  }
+  v1::RetryRecord record;
+  for (const v1::Change& change : batch->retries()) {
+    if (!record.ParseFromString(change.retry())) return DataLoss("a retry record of the source cannot be read");
+    TERRANE_RETURN_IF_ERROR(writer->AddRetry(change.shard_key(), change.id(), record.id().session(),
+                                             record.id().statement(), change.retry()));
+  }
+  if (batch->last()) {
+    segment->range = FromProto(batch->covered());
+    segment->chunk_bytes = batch->chunk_bytes();
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
+
+KeyRange MissingRange(const OwnedChunk& chunk) {
+  KeyRange missing = chunk.range;
+  for (const ImportedSegment& segment : chunk.import->segments) {
+    if (segment.range.min > missing.min) {
+      missing.max = segment.range.min;
+      break;
+    }
+    missing.min = segment.range.max.value_or("");
+  }
+  return missing;
+}
+
+absl::StatusOr<ReadySegment> FetchSegment(storage::Store* store, ImportSource* source, const SegmentRequest& wanted) {
+  // The files, what compaction makes of them, and something to breathe (trap T39).
+  TERRANE_RETURN_IF_ERROR(store->CheckSpace(3 * static_cast<uint64_t>(wanted.segment_bytes)));
+  v1::ReadSegmentRequest request;
+  *request.mutable_move() = ToProto(wanted.move);
+  request.set_copy_id(wanted.source_copy.value());
+  *request.mutable_range() = ToProto(wanted.range);
+  request.set_max_bytes(wanted.segment_bytes);
+  request.set_min_position(wanted.pin.value());
+  TERRANE_ASSIGN_OR_RETURN(
+      std::unique_ptr<storage::SegmentWriter> writer,
+      store->NewSegment(wanted.copy, StrCat("m", wanted.move.id.value(), "-a", wanted.move.attempt.value())));
+  ReadySegment segment;
+  bool last = false;
+  TERRANE_RETURN_IF_ERROR(source->ReadSegment(request, [&](v1::SegmentBatch* batch) -> absl::Status {
+    last = batch->last();
+    return AddBatch(batch, writer.get(), &segment);
+  }));
+  if (!last) return Unavailable("the source ended a segment in the middle");
+  if (segment.position < wanted.pin) {
+    return Unavailable("the source's segment reflects ", segment.position.value(), ", the pin is at ",
+                       wanted.pin.value());
+  }
+  // It begins where it was asked to, and ends within what is missing.
+  if (segment.range.min != wanted.range.min || segment.range.Empty() || !wanted.range.Contains(segment.range)) {
+    return Internal("the source covered ", segment.range.ToString(), " instead of ", wanted.range.ToString());
+  }
+  TERRANE_ASSIGN_OR_RETURN(segment.built, writer->Finish());
+  return segment;
+}
 
 SegmentPipeline::SegmentPipeline(storage::Store* store, ImportSource* source, Request request)
     : store_(store), source_(source), request_(std::move(request)), thread_([this] { Run(); }) {}
@@ -45,7 +109,9 @@ void SegmentPipeline::Run() {
   KeyRange rest = request_.range;
   absl::Status status;
   while (true) {
-    absl::StatusOr<ReadySegment> segment = Fetch(rest);
+    SegmentRequest request = request_;
+    request.range = rest;
+    absl::StatusOr<ReadySegment> segment = FetchSegment(store_, source_, request);
     std::unique_lock lock(mutex_);
     if (!segment.ok()) {
       status = segment.status();
@@ -62,59 +128,6 @@ void SegmentPipeline::Run() {
   std::lock_guard lock(mutex_);
   end_ = status;
   changed_.notify_all();
-}
-
-absl::StatusOr<ReadySegment> SegmentPipeline::Fetch(const KeyRange& range) {
-  // The files, what compaction makes of them, and something to breathe (trap T39).
-  TERRANE_RETURN_IF_ERROR(store_->CheckSpace(3 * static_cast<uint64_t>(request_.segment_bytes)));
-  v1::ReadSegmentRequest request;
-  *request.mutable_move() = ToProto(request_.move);
-  request.set_copy_id(request_.source_copy.value());
-  *request.mutable_range() = ToProto(range);
-  request.set_max_bytes(request_.segment_bytes);
-  request.set_min_position(request_.pin.value());
-  TERRANE_ASSIGN_OR_RETURN(
-      std::unique_ptr<storage::SegmentWriter> writer,
-      store_->NewSegment(request_.copy, StrCat("m", request_.move.id.value(), "-a", request_.move.attempt.value())));
-  ReadySegment segment;
-  bool last = false;
-  TERRANE_RETURN_IF_ERROR(source_->ReadSegment(request, [&](v1::SegmentBatch* batch) -> absl::Status {
-    last = batch->last();
-    return AddBatch(batch, writer.get(), &segment);
-  }));
-  if (!last) return Unavailable("the source ended a segment in the middle");
-  if (segment.position < request_.pin) {
-    return Unavailable("the source's segment reflects ", segment.position.value(), ", the pin is at ",
-                       request_.pin.value());
-  }
-  // It begins where it was asked to, and ends within what is missing.
-  if (segment.range.min != range.min || segment.range.Empty() || !range.Contains(segment.range)) {
-    return Internal("the source covered ", segment.range.ToString(), " instead of ", range.ToString());
-  }
-  TERRANE_ASSIGN_OR_RETURN(segment.built, writer->Finish());
-  return segment;
-}
-
-absl::Status SegmentPipeline::AddBatch(v1::SegmentBatch* batch, storage::SegmentWriter* writer,
-                                       ReadySegment* segment) const {
-  if (segment->position.value() != 0 && segment->position.value() != batch->position()) {
-    return Internal("a segment reflects two positions");
-  }
-  segment->position = Position(batch->position());
-  for (const v1::Change& change : batch->documents()) {
-    TERRANE_RETURN_IF_ERROR(writer->AddDocument(change.shard_key(), change.id(), change.document()));
-  }
-  v1::RetryRecord record;
-  for (const v1::Change& change : batch->retries()) {
-    if (!record.ParseFromString(change.retry())) return DataLoss("a retry record of the source cannot be read");
-    TERRANE_RETURN_IF_ERROR(writer->AddRetry(change.shard_key(), change.id(), record.id().session(),
-                                             record.id().statement(), change.retry()));
-  }
-  if (batch->last()) {
-    segment->range = FromProto(batch->covered());
-    segment->chunk_bytes = batch->chunk_bytes();
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace terrane::shard

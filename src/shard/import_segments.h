@@ -22,18 +22,26 @@ struct ReadySegment {
   int64_t chunk_bytes = 0;  // of the whole chunk, as the source says
 };
 
+struct SegmentRequest {
+  MoveRef move;
+  CopyId source_copy;
+  CopyId copy;     // here
+  KeyRange range;  // what is missing
+  Position pin;    // no segment may reflect less (trap T58)
+  int64_t segment_bytes = 0;
+};
+
+// The first part of the copy's range that no segment covers, up to the next one. REQUIRES: !Covers(chunk.range).
+KeyRange MissingRange(const OwnedChunk& chunk);
+
+// Fetches one segment that begins at request.range.min, and builds its files. Blocks.
+absl::StatusOr<ReadySegment> FetchSegment(storage::Store* store, ImportSource* source, const SegmentRequest& request);
+
 // A thread of its own, which yields to requests. The next segment is fetched while the one before is ingested; at most
 // two are ready and waiting.
 class SegmentPipeline {
  public:
-  struct Request {
-    MoveRef move;
-    CopyId source_copy;
-    CopyId copy;     // here
-    KeyRange range;  // what is missing
-    Position pin;    // no segment may reflect less (trap T58)
-    int64_t segment_bytes = 0;
-  };
+  using Request = SegmentRequest;
   SegmentPipeline(storage::Store* store, ImportSource* source, Request request);
   // Waits for the call under way; stop the source, or Cancel, to make that quick.
   ~SegmentPipeline();
@@ -44,8 +52,6 @@ class SegmentPipeline {
 
  private:
   void Run();
-  absl::StatusOr<ReadySegment> Fetch(const KeyRange& range);
-  absl::Status AddBatch(terrane::v1::SegmentBatch* batch, storage::SegmentWriter* writer, ReadySegment* segment) const;
 
   storage::Store* const store_;
   ImportSource* const source_;

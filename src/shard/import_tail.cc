@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "common/clock.h"
 #include "common/status.h"
 #include "shard/convert.h"
 #include "shard/import_filter.h"
@@ -80,9 +79,9 @@ v1::ShardEntry ImportTail::TakeBatch() {
 
 absl::Status ImportTail::Apply() {
   const uint64_t entries = read_to_.value() - cursor_.value();
-  const MonotonicTime start = Clock::System()->Now();
+  const MonotonicTime start = host_->clock->Now();
   TERRANE_RETURN_IF_ERROR(ProposeImportEntry(*host_, TakeBatch(), move_).status());
-  const double seconds = std::chrono::duration<double>(Clock::System()->Now() - start).count();
+  const double seconds = std::chrono::duration<double>(host_->clock->Now() - start).count();
   // What it can do, not what there was to do: small batches say little.
   const double rate = static_cast<double>(entries) / std::max(seconds, 1e-6);
   entries_per_s_ = std::max(rate, 0.9 * entries_per_s_ + 0.1 * rate);
@@ -99,11 +98,11 @@ absl::Status ImportTail::To(Position position) {
   if (position < read_to_) {
     return FailedPrecondition("the tail is at ", read_to_.value(), ", behind ", position.value());
   }
-  const MonotonicTime deadline = Clock::System()->Now() + kReachTimeout;
+  const MonotonicTime deadline = host_->clock->Now() + kReachTimeout;
   while (read_to_ < position) {
     TERRANE_RETURN_IF_ERROR(Read(kReadWait, position, /*interruptible=*/false));
     if (pending_bytes_ >= kApplyBytes) TERRANE_RETURN_IF_ERROR(Apply());
-    if (read_to_ < position && Clock::System()->Now() > deadline) {
+    if (read_to_ < position && host_->clock->Now() > deadline) {
       return Unavailable("the source does not get to ", position.value());
     }
   }
@@ -133,11 +132,11 @@ absl::StatusOr<EntryResult> ImportTail::Complete(const v1::CompleteStep& step) {
   if (read_to_ > fence) {
     return FailedPrecondition("the tail is at ", read_to_.value(), ", behind the fence at ", fence.value());
   }
-  const MonotonicTime deadline = Clock::System()->Now() + kReachTimeout;
+  const MonotonicTime deadline = host_->clock->Now() + kReachTimeout;
   while (read_to_ < fence) {
     TERRANE_RETURN_IF_ERROR(Read(kReadWait, fence, /*interruptible=*/false));
     if (read_to_ < fence && pending_bytes_ >= kApplyBytes) TERRANE_RETURN_IF_ERROR(Apply());
-    if (read_to_ < fence && Clock::System()->Now() > deadline) {
+    if (read_to_ < fence && host_->clock->Now() > deadline) {
       return Unavailable("the source does not get to the fence at ", fence.value());
     }
   }
