@@ -40,6 +40,8 @@ Refusal Core::CheckChange(const Configuration& next) const {
   if (configuration_index() > commit_) return Refusal::kChangeUnderWay;
   if (!next.IsValid()) return Refusal::kNotOneChange;
   std::vector<ReplicaId> changed = Differences(configuration(), next);
+  // What is said about members changes no quorum.
+  if (changed.empty() && next.about != configuration().about) return Refusal::kNone;
   if (changed.size() != 1) return Refusal::kNotOneChange;
   ReplicaId id = changed.front();
   if (!next.IsVoter(id)) return Refusal::kNone;
@@ -73,7 +75,7 @@ const Configuration& Core::ConfigurationAt(Position index) const {
   return configurations_.front().configuration;
 }
 
-// Makes a leader's peers those of the configuration; what is known of a peer that stays is kept.
+// Makes a leader's peers those of the configuration; what is known of a peer that stays what it was is kept.
 void Core::AdoptConfiguration(MonotonicTime now) {
   LeaderRole* leader = Leader();
   std::vector<Progress> peers;
@@ -82,12 +84,15 @@ void Core::AdoptConfiguration(MonotonicTime now) {
   std::sort(members.begin(), members.end());
   for (ReplicaId id : members) {
     if (id == options_.id) continue;
-    if (Progress* known = Peer(id)) {
+    const auto about = configuration().about.find(id);
+    const std::string text = about == configuration().about.end() ? "" : about->second;
+    if (Progress* known = Peer(id); known != nullptr && known->about == text) {
       peers.push_back(std::move(*known));
       continue;
     }
     Progress peer;
     peer.id = id;
+    peer.about = text;
     peer.next = log_.last() + 1;
     peer.heard_at = now;
     peers.push_back(std::move(peer));

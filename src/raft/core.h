@@ -218,7 +218,8 @@ class Core {
   ProposeResult Propose(Term term, std::vector<std::string> entries);
   ProposeResult Propose(Term term, std::string entry);
   // Appends a configuration that differs from the current one in one replica: added as learner or voter, promoted,
-  // demoted or removed. Only after an entry of the own term and the configuration before are committed.
+  // demoted or removed; or only in what it says about members. Only after an entry of the own term and the
+  // configuration before are committed.
   ProposeResult ProposeConfiguration(Term term, const Configuration& configuration, MonotonicTime now);
 
   // Asks for the position at which a read that starts now is linearizable; the answer comes as ReadState with this

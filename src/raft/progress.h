@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <string>
 #include <utility>
 
 #include "common/clock.h"
@@ -18,8 +19,9 @@ enum class ProgressState : uint8_t { kProbe, kReplicate, kSnapshot };
 
 struct Progress {
   ReplicaId id;
-  Position match;  // synced there and equal to our log up to here; never goes back within a term
-  Position next;   // first position to send; match < next <= last + 1
+  std::string about;  // as the configuration says of it; another one is another log
+  Position match;     // synced there and equal to our log up to here; never goes back within a term
+  Position next;      // first position to send; match < next <= last + 1
   ProgressState state = ProgressState::kProbe;
   bool probe_sent = false;                           // probe: its message is out
   Position snapshot_index;                           // snapshot: the position that was sent

@@ -30,6 +30,35 @@ bool TakeMembers(std::string_view* bytes, std::vector<ReplicaId>* members) {
   return true;
 }
 
+// Absent when nothing is said, so that a configuration without it looks as it did before there was any.
+void PutAbout(std::string* out, const std::map<ReplicaId, std::string>& about) {
+  if (about.empty()) return;
+  PutNumber(out, about.size());
+  for (const auto& [id, text] : about) {
+    PutNumber(out, id.value());
+    PutNumber(out, text.size());
+    out->append(text);
+  }
+}
+
+bool TakeAbout(std::string_view* bytes, std::map<ReplicaId, std::string>* about) {
+  if (bytes->empty()) return true;
+  if (bytes->size() < 8) return false;
+  const uint64_t count = TakeNumber(bytes);
+  if (count == 0 || count > kMembersMax) return false;
+  ReplicaId last;
+  for (uint64_t i = 0; i < count; ++i) {
+    if (bytes->size() < 16) return false;
+    const ReplicaId id(TakeNumber(bytes));
+    const uint64_t size = TakeNumber(bytes);
+    if (id <= last || size == 0 || size > bytes->size()) return false;
+    about->emplace(id, std::string(bytes->substr(0, size)));
+    bytes->remove_prefix(size);
+    last = id;
+  }
+  return true;
+}
+
 std::string Text(Position position) {
   return std::to_string(position.value());
 }
@@ -54,6 +83,9 @@ bool Configuration::IsValid() const {
   if (voters.empty() || voters.size() + learners.size() > kMembersMax) return false;
   if (!strictly_sorted(voters) || !strictly_sorted(learners)) return false;
   if (voters.front() == ReplicaId() || (!learners.empty() && learners.front() == ReplicaId())) return false;
+  for (const auto& [id, text] : about) {
+    if (!Contains(id) || text.empty()) return false;
+  }
   return std::none_of(learners.begin(), learners.end(), [this](ReplicaId id) { return IsVoter(id); });
 }
 
@@ -61,12 +93,16 @@ std::string EncodeConfiguration(const Configuration& configuration) {
   std::string out;
   PutMembers(&out, configuration.voters);
   PutMembers(&out, configuration.learners);
+  PutAbout(&out, configuration.about);
   return out;
 }
 
 std::optional<Configuration> DecodeConfiguration(std::string_view bytes) {
   Configuration configuration;
-  if (!TakeMembers(&bytes, &configuration.voters) || !TakeMembers(&bytes, &configuration.learners)) return std::nullopt;
+  if (!TakeMembers(&bytes, &configuration.voters) || !TakeMembers(&bytes, &configuration.learners) ||
+      !TakeAbout(&bytes, &configuration.about)) {
+    return std::nullopt;
+  }
   if (!bytes.empty() || !configuration.IsValid()) return std::nullopt;
   return configuration;
 }

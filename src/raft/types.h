@@ -6,6 +6,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -77,12 +78,15 @@ inline constexpr size_t kMembersMax = 64;
 struct Configuration {
   std::vector<ReplicaId> voters;
   std::vector<ReplicaId> learners;
+  // What the host wants the whole group to know of a member (its address, the directory that its votes lie in); opaque
+  // to the core, absent when empty. Members only. When it changes, a leader forgets what it knew of that member's log.
+  std::map<ReplicaId, std::string> about;
 
   bool IsVoter(ReplicaId id) const;
   bool IsLearner(ReplicaId id) const;
   bool Contains(ReplicaId id) const { return IsVoter(id) || IsLearner(id); }
   bool empty() const { return voters.empty() && learners.empty(); }
-  // At least one voter, sorted, disjoint, no id 0, at most 64 members.
+  // At least one voter, sorted, disjoint, no id 0, at most 64 members, `about` of members only and never empty.
   bool IsValid() const;
 
   friend bool operator==(const Configuration&, const Configuration&) = default;

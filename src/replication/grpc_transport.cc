@@ -179,13 +179,24 @@ class GrpcTransportImpl : public GrpcTransport {
   void Start(PeerReceiver* receiver) override {
     service_.Open(receiver);
     std::lock_guard lock(mutex_);
-    for (const Member& member : options_.members) {
-      if (member.replica == options_.identity.replica) continue;
-      Peer& peer = peers_[member.replica];
-      peer.urgent = std::make_unique<PeerLane>(Channel(member.address), kUrgentBytes);
-      peer.bulk = std::make_unique<PeerLane>(Channel(member.address), kBulkBytes);
-      peer.checkpoints = v1::RaftTransport::NewStub(Channel(member.address));
+    for (const Member& member : options_.members) Connect(member);
+  }
+
+  void SetMember(const Member& member) override {
+    Peer replaced;  // ends outside of the lock
+    {
+      std::lock_guard lock(mutex_);
+      if (stopped_) return;
+      auto it = peers_.find(member.replica);
+      if (it != peers_.end()) {
+        if (it->second.address == member.address) return;
+        replaced = std::move(it->second);
+        peers_.erase(it);
+      }
+      Connect(member);
     }
+    if (replaced.urgent != nullptr) replaced.urgent->Stop();
+    if (replaced.bulk != nullptr) replaced.bulk->Stop();
   }
 
   void Stop() override {
@@ -246,10 +257,21 @@ class GrpcTransportImpl : public GrpcTransport {
 
  private:
   struct Peer {
+    std::string address;
     std::unique_ptr<PeerLane> urgent;
     std::unique_ptr<PeerLane> bulk;
     std::shared_ptr<v1::RaftTransport::Stub> checkpoints;
   };
+
+  // Under mutex_.
+  void Connect(const Member& member) {
+    if (member.replica == options_.identity.replica || member.address.empty()) return;
+    Peer& peer = peers_[member.replica];
+    peer.address = member.address;
+    peer.urgent = std::make_unique<PeerLane>(Channel(member.address), kUrgentBytes);
+    peer.bulk = std::make_unique<PeerLane>(Channel(member.address), kBulkBytes);
+    peer.checkpoints = v1::RaftTransport::NewStub(Channel(member.address));
+  }
 
   std::shared_ptr<grpc::Channel> Channel(const std::string& address) const {
     rpc::ChannelOptions channel;

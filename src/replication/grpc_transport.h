@@ -24,7 +24,7 @@ namespace terrane::replication {
 
 struct GrpcTransportOptions {
   Identity identity;
-  std::vector<Member> members;        // addresses of the others are used
+  std::vector<Member> members;        // addresses of the others are used; more come by SetMember
   rpc::TlsFiles tls;                  // for the connections to the others
   FileSystem* file_system = nullptr;  // for checkpoints; nullptr: the machine's
 };

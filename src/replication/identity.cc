@@ -25,7 +25,7 @@ ReplicaDirectory::ReplicaDirectory(FileSystem* file_system, fs::path path, Ident
     : file_system_(file_system), path_(std::move(path)), identity_(std::move(identity)) {}
 
 absl::StatusOr<std::unique_ptr<ReplicaDirectory>> ReplicaDirectory::Open(FileSystem* file_system, const fs::path& path,
-                                                                         const Identity& identity) {
+                                                                         const Identity& identity, bool join) {
   TERRANE_RETURN_IF_ERROR(file_system->CreateDirectories(path));
   std::unique_ptr<ReplicaDirectory> directory(new ReplicaDirectory(file_system, path, identity));
   TERRANE_ASSIGN_OR_RETURN(directory->lock_, file_system->Lock(path / "LOCK"));
@@ -38,6 +38,7 @@ absl::StatusOr<std::unique_ptr<ReplicaDirectory>> ReplicaDirectory::Open(FileSys
                                 "it is; put the file back or use an empty directory");
     }
     directory->start_.incarnation = RandomIncarnation();
+    directory->founder_ = !join;
   }
   ++directory->start_.start;
   TERRANE_RETURN_IF_ERROR(directory->Save());
@@ -63,6 +64,7 @@ absl::Status ReplicaDirectory::Load() {
   TERRANE_ASSIGN_OR_RETURN(start_.incarnation, LineNumber(fields["incarnation"], path));
   TERRANE_ASSIGN_OR_RETURN(start_.start, LineNumber(fields["start"], path));
   log_made_ = fields["log"] == "made";
+  founder_ = fields["standing"] != "joiner";
   return absl::OkStatus();
 }
 
@@ -71,7 +73,7 @@ absl::Status ReplicaDirectory::Save() {
       file_system_, path_ / kIdentityFile,
       SealLines(StrCat("format ", kIdentityFormat, "\ncluster ", identity_.cluster, "\ngroup ", identity_.group,
                        "\nreplica ", identity_.replica.value(), "\nincarnation ", start_.incarnation, "\nstart ",
-                       start_.start, "\nlog ", log_made_ ? "made" : "new", "\n")));
+                       start_.start, "\nlog ", log_made_ ? "made" : "new", founder_ ? "" : "\nstanding joiner", "\n")));
 }
 
 absl::Status ReplicaDirectory::LogMade() {
@@ -101,14 +103,14 @@ StartId ReplicaDirectory::Known(ReplicaId peer) const {
   return it == peers_.end() ? StartId() : it->second;
 }
 
-absl::Status ReplicaDirectory::Hear(ReplicaId peer, const StartId& start) {
+absl::Status ReplicaDirectory::Hear(ReplicaId peer, const StartId& start, bool renewed) {
   const StartId known = Known(peer);
   if (known == start) return absl::OkStatus();
-  if (known.incarnation != 0 && known.incarnation != start.incarnation) {
+  if (!renewed && known.incarnation != 0 && known.incarnation != start.incarnation) {
     return FailedPrecondition("replica ", peer.value(), " comes with another directory than before (incarnation ",
                               start.incarnation, " instead of ", known.incarnation, ")");
   }
-  if (start.start < known.start) {
+  if (known.incarnation == start.incarnation && start.start < known.start) {
     return FailedPrecondition("replica ", peer.value(), " comes with an old copy of its directory (start ", start.start,
                               ", start ", known.start, " was heard of)");
   }

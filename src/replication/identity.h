@@ -25,14 +25,18 @@ struct StartId {
 // An opened directory: locked until destroyed.
 class ReplicaDirectory {
  public:
-  // Makes the directory if it is missing or empty; raises the start number.
+  // Makes the directory if it is missing or empty, as that of a founder of the group or, with `join`, of a replica that
+  // joins it; raises the start number.
   //   kFailedPrecondition: in use; another cluster, group or replica; a newer format; not empty, yet without identity
   //   kDataLoss: the identity file is damaged
   static absl::StatusOr<std::unique_ptr<ReplicaDirectory>> Open(FileSystem* file_system,
                                                                 const std::filesystem::path& path,
-                                                                const Identity& identity);
+                                                                const Identity& identity, bool join = false);
 
   const StartId& start() const { return start_; }
+  // True: made with the group, whose first configuration names no directories. Else it votes only if a configuration
+  // names this very directory.
+  bool founder() const { return founder_; }
   // False until LogMade(): there is no log yet, or a crash interrupted its making; what is in log/ means nothing.
   bool log_made() const { return log_made_; }
   // The log is there and synced. Durable on return.
@@ -45,8 +49,8 @@ class ReplicaDirectory {
   // Known start of `peer`; all zero if never heard.
   StartId Known(ReplicaId peer) const;
   // Takes note of `start` of `peer`, durably, if it is new. kFailedPrecondition: an old or another disk of that peer;
-  // the message says so.
-  absl::Status Hear(ReplicaId peer, const StartId& start);
+  // the message says so. `renewed`: the group has taken the peer in with this directory, whatever was known before.
+  absl::Status Hear(ReplicaId peer, const StartId& start, bool renewed = false);
 
  private:
   ReplicaDirectory(FileSystem* file_system, std::filesystem::path path, Identity identity);
@@ -59,6 +63,7 @@ class ReplicaDirectory {
   const Identity identity_;
   std::unique_ptr<FileLock> lock_;
   StartId start_;
+  bool founder_ = true;
   bool log_made_ = false;
   std::map<ReplicaId, StartId> peers_;
 };

@@ -92,7 +92,7 @@ struct BatchRecords {
 // kDataLoss if the payload is not what EncodeBatch makes (its CRC was right, so this is our own mistake or malice).
 absl::StatusOr<BatchRecords> DecodeRecords(std::string_view payload);
 
-inline constexpr size_t kMaxConfigurationBytes = 256;
+inline constexpr size_t kMaxConfigurationBytes = 400;
 
 // The first sector of a segment: what stood when it was begun, so that it can be the first one left.
 struct SegmentHeader {

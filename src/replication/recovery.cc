@@ -1,6 +1,7 @@
 // From the directory to what the core starts with.
 #include <algorithm>
 
+#include "absl/strings/escaping.h"
 #include "common/status.h"
 #include "replication/replica.h"
 #include "replication/sealed_lines.h"
@@ -28,7 +29,14 @@ absl::StatusOr<std::optional<InstallMarker>> ReadInstallMarker(FileSystem* file_
   InstallMarker marker;
   raft::Configuration configuration;
   for (const auto& [name, value] : lines) {
+    if (name == "configuration") {
+      std::optional<raft::Configuration> stated = raft::DecodeConfiguration(absl::HexStringToBytes(value));
+      if (!stated) return DataLoss("file ", path.string(), " is damaged: it names no valid members");
+      configuration = *std::move(stated);
+      continue;
+    }
     TERRANE_ASSIGN_OR_RETURN(uint64_t number, LineNumber(value, path));
+    // As written before there was more to say of a member.
     if (name == "position") marker.point.position = Position(number);
     if (name == "term") marker.point.term = Term(number);
     if (name == "voter") configuration.voters.push_back(ReplicaId(number));
@@ -46,7 +54,9 @@ raft::Configuration FoundingConfiguration(const ReplicatedLog::Options& options)
 }
 
 absl::Status MakeLog(FileSystem* file_system, const ReplicatedLog::Options& options, ReplicaDirectory* directory) {
-  raft::RestoredState founded = raft::NewGroup(FoundingConfiguration(options));
+  // Who joins gets everything from the group.
+  const raft::RestoredState founded =
+      directory->founder() ? raft::NewGroup(FoundingConfiguration(options)) : raft::RestoredState();
   std::vector<LogEntryView> entries;
   for (const raft::Entry& entry : founded.entries) {
     entries.push_back({entry.index, entry.term, static_cast<uint8_t>(entry.type), entry.data.view()});
@@ -103,8 +113,7 @@ fs::path IncomingCheckpoint(const ReplicaDirectory& directory) {
 absl::Status WriteInstallMarker(FileSystem* file_system, const ReplicaDirectory& directory,
                                 const raft::SnapshotReference& snapshot) {
   std::string lines = StrCat("position ", snapshot.index.value(), "\nterm ", snapshot.term.value(), "\n");
-  for (ReplicaId id : snapshot.configuration.voters) StrAppend(&lines, "voter ", id.value(), "\n");
-  for (ReplicaId id : snapshot.configuration.learners) StrAppend(&lines, "learner ", id.value(), "\n");
+  StrAppend(&lines, "configuration ", absl::BytesToHexString(raft::EncodeConfiguration(snapshot.configuration)), "\n");
   return WriteFileAtomically(file_system, MarkerPath(directory), SealLines(std::move(lines)));
 }
 
@@ -118,7 +127,7 @@ absl::StatusOr<Recovery> Recover(const ReplicatedLog::Options& options, StateMac
   FileSystem* const file_system = options.file_system;
   Recovery recovery;
   TERRANE_ASSIGN_OR_RETURN(recovery.directory,
-                           ReplicaDirectory::Open(file_system, options.directory, options.identity));
+                           ReplicaDirectory::Open(file_system, options.directory, options.identity, options.join));
   const ReplicaDirectory& directory = *recovery.directory;
   if (!directory.log_made()) TERRANE_RETURN_IF_ERROR(MakeLog(file_system, options, recovery.directory.get()));
   TERRANE_RETURN_IF_ERROR(file_system->CreateDirectories(directory.checkpoints()));

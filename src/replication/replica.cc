@@ -79,7 +79,11 @@ Replica::Replica(Options options, StateMachine* machine, Recovery recovery)
       next_cut_bytes_(options_.keep_bytes),
       apply_(machine, recovery.state.applied, options_.max_batch_bytes,
              {.applied = [this](Position position) { OnApplied(position); },
-              .failed = [this](absl::Status status) { Fatal(Annotate(status, "the state machine failed")); }}),
+              .failed =
+                  [this](absl::Status status) {
+                    absl::Status why = Annotate(status, "the state machine failed");
+                    absl::IsDataLoss(status) ? Rejoin(std::move(why)) : Fatal(std::move(why));
+                  }}),
       writer_(std::move(recovery.file), options_.clock, options_.max_batch_bytes,
               {.install = [this](const raft::SnapshotReference& s) { return Install(s); },
                .installed = [this](const raft::SnapshotReference& s) { return Installed(s); },
@@ -99,9 +103,7 @@ void Replica::Start() {
   if (options_.transport != nullptr) options_.transport->Start(this);
   {
     std::lock_guard lock(mutex_);
-    // A replica hears a peer that has heard of this very start before it votes: an old copy of the disk must not
-    // (trap T51).
-    if (!Alone()) core_.AllowVoting(false);
+    AdoptConfigurationLocked();
     DriveLocked();
   }
   loop_ = std::thread([this] { Loop(); });
@@ -209,6 +211,7 @@ void Replica::HandleReadyLocked(raft::Ready ready) {
     job.hard_state = ready.hard_state;
     if (core_.configuration() != noted_configuration_) {
       noted_configuration_ = core_.configuration();
+      AdoptConfigurationLocked();
       job.configuration = raft::EncodeConfiguration(noted_configuration_);
     }
     job.messages = std::move(ready.messages_after_persist);
@@ -380,11 +383,14 @@ void Replica::ReadIndex(std::function<void(absl::Status)> done) {
   done(Stopped());
 }
 
-void Replica::TransferLeadership() {
+absl::Status Replica::TransferLeadership(ReplicaId to) {
   std::lock_guard lock(mutex_);
-  if (closed_ || dead_ || !core_.IsLeader()) return;
-  core_.TransferLeadership(ReplicaId(), Now());
+  if (closed_ || dead_ || !core_.IsLeader() || to == options_.identity.replica) return absl::OkStatus();
+  const raft::Refusal refusal = core_.TransferLeadership(to, Now());
   DriveLocked();
+  if (refusal == raft::Refusal::kNone || refusal == raft::Refusal::kTransferring) return absl::OkStatus();
+  return FailedPrecondition(to == ReplicaId() ? std::string("no other voter answers")
+                                              : StrCat("replica ", to.value(), " is not a voter that answers"));
 }
 
 // --- Cutting ---

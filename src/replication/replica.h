@@ -27,6 +27,7 @@
 #include "replication/apply_thread.h"
 #include "replication/identity.h"
 #include "replication/log_writer.h"
+#include "replication/member.h"
 #include "replication/replicated_log.h"
 #include "replication/transport.h"
 
@@ -59,7 +60,12 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   Position Applied() const override { return apply_.applied(); }
   Position Committed() const override { return Position(published_commit_.load()); }
   void CutLog(std::function<void(absl::Status)> done) override;
-  void TransferLeadership() override;
+  absl::Status TransferLeadership(ReplicaId to) override;
+  void ChangeMember(MemberChange change, ReplicaId replica, const std::string& address,
+                    std::function<void(absl::Status)> done) override;
+  std::vector<MemberStatus> Members() const override;
+  Position ConfigurationPosition() const override;
+  std::optional<MonotonicTime> LeaderContact() const override;
   LogStatistics Statistics() const override;
   void Stop() override;
 
@@ -75,7 +81,6 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   };
 
   MonotonicTime Now() const { return options_.clock->Now(); }
-  bool Alone() const { return options_.members.size() == 1; }
 
   // --- replica.cc; "Locked": under mutex_ ---
   void DriveLocked();
@@ -92,6 +97,22 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   void AnnounceLeader();
   void Cut(uint64_t keep_bytes, std::function<void(absl::Status)> done);
   void Fatal(absl::Status status);
+
+  // --- replica_members.cc ---
+  bool AloneLocked() const;
+  bool JoiningLocked() const;
+  std::string AddressLocked(ReplicaId id) const;
+  std::vector<ReplicaId> OthersLocked() const;
+  void AdoptConfigurationLocked();
+  void AllowVotingLocked();
+  bool TakeStartLocked(const PeerBatch& batch);
+  void MaintainMembersLocked(MonotonicTime now);
+  bool TakeBackLocked(ReplicaId id, const StartId& start, MonotonicTime now);
+  bool EnoughAnswerLocked(const std::vector<ReplicaId>& voters, MonotonicTime now) const;
+  absl::Status CheckMemberChangeLocked(MemberChange change, ReplicaId replica, const std::string& address,
+                                       raft::Configuration* next, MonotonicTime now) const;
+  absl::Status ProposeMembersLocked(const raft::Configuration& next, MonotonicTime now, Position* position);
+  void Rejoin(absl::Status why);
 
   // --- replica_peers.cc ---
   void OnBatch(PeerBatch batch) override;
@@ -124,13 +145,18 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   std::optional<Term> leading_term_;         // while the core leads
   uint64_t handed_sequence_ = 0;             // last sequence given to the writer
   uint64_t persisted_sequence_ = 0;          // last one that came back; <= handed_sequence_
-  raft::Configuration noted_configuration_;  // last one given to the writer
+  raft::Configuration noted_configuration_;  // last one given to the writer, and adopted
   uint64_t next_read_ = 1;
   std::vector<std::function<void(absl::Status)>> new_reads_;  // since the last Drive: one question serves them all
   std::unordered_map<uint64_t, std::vector<std::function<void(absl::Status)>>> reads_;  // by context
-  std::map<ReplicaId, StartId> heard_;                                                  // copy of directory_'s
-  bool disk_stalled_ = false;                                                           // the core was told so
-  bool heard_of_ = false;  // a peer has acknowledged this start
+  // The starts that this replica acknowledges: the greatest that were heard of, of the directories that the
+  // configuration names.
+  std::map<ReplicaId, StartId> heard_;
+  // Peers that want to be taken in (again), with the directories that they come with; until the configuration names
+  // them.
+  std::map<ReplicaId, StartId> joining_;
+  bool disk_stalled_ = false;  // the core was told so
+  bool heard_of_ = false;      // a peer has acknowledged this start
   MonotonicTime next_greeting_{0};
   bool closed_ = false;            // Stop has begun: the core is called no more
   bool finished_ = false;          // Stop is done: answer on the calling thread

@@ -52,6 +52,7 @@ void Replica::Loop() {
     core_.Tick(now);
     CheckDiskLocked(now);
     GreetLocked(now);
+    MaintainMembersLocked(now);
     DriveLocked();
     loop_deadline_ = LoopDeadlineLocked(now).count();
   }
@@ -59,7 +60,7 @@ void Replica::Loop() {
 
 MonotonicTime Replica::LoopDeadlineLocked(MonotonicTime now) const {
   MonotonicTime deadline = std::min(core_.NextTick(), now + kLongestSleep);
-  if (!Alone() && !heard_of_) deadline = std::min(deadline, next_greeting_);
+  if (!AloneLocked() && (!heard_of_ || JoiningLocked())) deadline = std::min(deadline, next_greeting_);
   return deadline;
 }
 
@@ -75,11 +76,9 @@ void Replica::CheckDiskLocked(MonotonicTime now) {
 }
 
 void Replica::GreetLocked(MonotonicTime now) {
-  if (Alone() || heard_of_ || now < next_greeting_) return;
+  if (AloneLocked() || (heard_of_ && !JoiningLocked()) || now < next_greeting_) return;
   next_greeting_ = now + kGreetingInterval;
-  for (const Member& member : options_.members) {
-    if (member.replica != options_.identity.replica) SendBatchLocked(member.replica, true, true, {});
-  }
+  for (ReplicaId other : OthersLocked()) SendBatchLocked(other, true, true, {});
 }
 
 // --- In ---
@@ -98,7 +97,7 @@ void Replica::OnBatch(PeerBatch batch) {
 void Replica::TakeBatch(PeerBatch batch) {
   const Identity& me = options_.identity;
   if (batch.cluster != me.cluster || batch.group != me.group || batch.to != me.replica || batch.from == me.replica ||
-      !heard_.contains(batch.from)) {
+      batch.from == ReplicaId()) {
     if (complained_.insert(batch.from).second) {
       LogWarn("replication", "refuses traffic of another group",
               {{"group", me.group},
@@ -111,12 +110,19 @@ void Replica::TakeBatch(PeerBatch batch) {
     return;
   }
   if (!CheckAcknowledged(batch)) return;
-  absl::Status heard = directory_->Hear(batch.from, batch.start);
+  bool named = false;  // the group knows the sender by this very directory
+  {
+    std::lock_guard lock(mutex_);
+    if (closed_ || dead_ || !TakeStartLocked(batch)) return;
+    named = RecordOf(core_.configuration(), batch.from).incarnation == batch.start.incarnation;
+  }
+  absl::Status heard = directory_->Hear(batch.from, batch.start, named);
   if (!heard.ok() && !absl::IsFailedPrecondition(heard))
     return Fatal(Annotate(heard, "cannot write down a peer's start"));
   std::lock_guard lock(mutex_);
   if (closed_ || dead_) return;
-  heard_[batch.from] = directory_->Known(batch.from);
+  const MemberRecord record = RecordOf(core_.configuration(), batch.from);
+  if (record.incarnation == 0 || heard.ok()) heard_[batch.from] = directory_->Known(batch.from);
   if (!heard.ok()) {
     if (complained_.insert(batch.from).second)
       LogWarn("replication", "refuses traffic of a peer",
@@ -137,8 +143,18 @@ bool Replica::CheckAcknowledged(const PeerBatch& batch) {
   const std::string where = StrCat("directory ", options_.directory.string(), " of replica ",
                                    options_.identity.replica.value(), " of ", options_.identity.group);
   if (known.incarnation != start_.incarnation) {
-    Fatal(FailedPrecondition(where, " is new or another one, but replica ", batch.from.value(),
-                             " knows this replica with its data: the wrong disk, or an empty one under an old id"));
+    // Meant for the directory before this one, which is gone.
+    if (!directory_->founder()) return false;
+    absl::Status why =
+        FailedPrecondition(where, " is new or another one, but replica ", batch.from.value(),
+                           " knows this replica with its data: the wrong disk, or an empty one under an old id");
+    bool empty = false;
+    {
+      std::lock_guard lock(mutex_);
+      // What a founder writes before it has heard of anybody.
+      empty = core_.last_index() <= Position(1) && core_.applied() <= Position(1);
+    }
+    empty ? Rejoin(std::move(why)) : Fatal(std::move(why));
     return false;
   }
   if (known.start > start_.start) {
@@ -150,7 +166,7 @@ bool Replica::CheckAcknowledged(const PeerBatch& batch) {
     std::lock_guard lock(mutex_);
     if (!heard_of_) {
       heard_of_ = true;
-      core_.AllowVoting(true);
+      AllowVotingLocked();
     }
   }
   return true;
@@ -180,6 +196,7 @@ void Replica::SendBatchLocked(ReplicaId to, bool greeting, bool urgent, std::vec
   batch.start = start_;
   batch.acknowledged = heard_[to];
   batch.greeting = greeting;
+  batch.joining = JoiningLocked();
   batch.messages = std::move(messages);
   options_.transport->Send(std::move(batch), urgent);
 }

@@ -71,6 +71,24 @@ struct LeaderState {
   std::optional<ReplicaId> leader;  // last known leader of `term`, possibly this replica
 };
 
+// One change of the group's membership at a time (chapter 4 of Ongaro's thesis).
+enum class MemberChange {
+  kAdd,      // as a learner, which the leader makes a voter as soon as its data is close
+  kPromote,  // a learner becomes a voter now
+  kRemove,
+};
+
+// What is known of a member. Positions and silence: on a leader only.
+struct MemberStatus {
+  ReplicaId replica;
+  std::string address;
+  bool voter = false;
+  bool leads = false;
+  Position match;    // up to which its log is known to agree with the leader's
+  Position applied;  // as it last said
+  std::chrono::milliseconds silent{0};
+};
+
 struct LogStatistics {
   uint64_t batches = 0;         // log writes, each followed by one sync
   uint64_t entries = 0;         // entries in them
@@ -94,7 +112,11 @@ class ReplicatedLog {
     std::filesystem::path directory;  // made if missing; holds LOCK, identity, log/, checkpoints/
     Identity identity;
     // The group as it is first made, this replica included. One member: leads at once, needs no transport.
+    // Addresses that are given here at a later start are used instead of those that the group knows.
     std::vector<Member> members;
+    // An empty directory is that of a replica that joins a group which exists: it has no vote and no log, and waits for
+    // a leader that takes it in (ChangeMember; or the group has known it with another directory). No effect later.
+    bool join = false;
     Timeouts timeouts;
     uint64_t segment_bytes = 8 << 20;
     // Log to keep before the state machine is asked to make itself durable and whole segments are cut.
@@ -109,6 +131,10 @@ class ReplicatedLog {
     // is the wrong disk. Nothing is written, sent or acknowledged afterwards. nullptr: logs and ends the process at
     // once with exit code 70. If it returns (tests), the log is dead: every call answers kUnavailable.
     std::function<void(const absl::Status&)> on_fatal;
+    // Called instead, in a group of several, when this directory cannot go on but its group can: it is empty while a
+    // peer knows this replica with its data (trap T51), or what it holds turns out to be damaged. The owner sets it
+    // aside and opens an empty one with `join`. Not set: on_fatal.
+    std::function<void(const absl::Status&)> on_rejoin;
   };
 
   // Recovers the directory and starts the threads; returns before a leader is known.
@@ -139,8 +165,8 @@ class ReplicatedLog {
   // kUnavailable if it does not lead or is not ready. One round to the peers serves all that wait.
   virtual void ReadIndex(std::function<void(absl::Status)> done) = 0;
 
-  // True if a read may be served right now without ReadIndex: this replica leads, is ready, and no other can lead
-  // (today: a group of one). Cheap.
+  // True if a read may be served right now without ReadIndex: this replica leads, is ready, and no other can lead,
+  // because a majority has promised so a short time ago (leases, docs/raft.md). Cheap.
   virtual bool HasLease() const = 0;
 
   // Position of the last entry applied here / known to be committed here.
@@ -150,8 +176,24 @@ class ReplicatedLog {
   // Asks the apply thread to make the state durable and to cut the log behind it now. `done` on the apply thread.
   virtual void CutLog(std::function<void(absl::Status)> done) = 0;
 
-  // Hands leadership to another member if this replica leads; no effect otherwise. Used before a planned stop.
-  virtual void TransferLeadership() = 0;
+  // Hands leadership to `to`, or with 0 to the voter that is most up to date, if this replica leads; no effect
+  // otherwise. Used before a planned stop. kFailedPrecondition: nobody that could take it answers.
+  virtual absl::Status TransferLeadership(ReplicaId to = ReplicaId()) = 0;
+
+  // Adds, promotes or removes a member, after the change that may be under way; `done` once, on the apply thread, when the change is committed and applied
+  // here. Idempotent: OK if it is so already.
+  //   kUnavailable         this replica does not lead (any more); the change may still come to be
+  //   kFailedPrecondition  a learner's data is not close; too few voters would answer
+  //   kNotFound            kPromote of somebody who is no member
+  // `address` (kAdd): host:port of the new member's RaftTransport service.
+  virtual void ChangeMember(MemberChange change, ReplicaId replica, const std::string& address,
+                            std::function<void(absl::Status)> done) = 0;
+  // The members as of the configuration that holds now.
+  virtual std::vector<MemberStatus> Members() const = 0;
+  // Position of the entry of the last configuration that is committed; grows with each change.
+  virtual Position ConfigurationPosition() const = 0;
+  // When this replica last heard of a leader, itself included: its state is at most as stale as that. nullopt: never.
+  virtual std::optional<MonotonicTime> LeaderContact() const = 0;
 
   virtual LogStatistics Statistics() const = 0;
 

@@ -15,6 +15,7 @@
 #include "raft/types.h"
 #include "replication/identity.h"
 #include "replication/log_format.h"
+#include "replication/replicated_log.h"
 
 namespace terrane::replication {
 
@@ -27,6 +28,7 @@ struct PeerBatch {
   StartId start;          // of the sender
   StartId acknowledged;   // the greatest start of the receiver that the sender knows of; zeros: none
   bool greeting = false;  // the sender asks for any batch in return
+  bool joining = false;   // its directory is new: it has no vote and wants to be taken in (again)
   std::vector<raft::Message> messages;
 };
 
@@ -56,6 +58,9 @@ class Transport {
   virtual void Start(PeerReceiver* receiver) = 0;
   // No call of the receiver is under way or begins after the return.
   virtual void Stop() = 0;
+
+  // Where a member is from now on. Does not block.
+  virtual void SetMember(const Member& member) = 0;
 
   // Does not block; keeps the order of calls with the same `urgent`, over a connection of its own for each; drops the
   // batch if the peer is away or its queue is full, which Raft repairs.

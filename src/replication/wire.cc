@@ -89,6 +89,7 @@ v1::RaftBatch ToProto(PeerBatch batch) {
   Put(batch.start, proto.mutable_start());
   if (batch.acknowledged.incarnation != 0) Put(batch.acknowledged, proto.mutable_acknowledged());
   proto.set_greeting(batch.greeting);
+  proto.set_joining(batch.joining);
   for (const raft::Message& message : batch.messages) Put(message, proto.add_messages());
   return proto;
 }
@@ -102,6 +103,7 @@ PeerBatch FromProto(v1::RaftBatch* proto) {
   batch.start = Take(proto->start());
   batch.acknowledged = Take(proto->acknowledged());
   batch.greeting = proto->greeting();
+  batch.joining = proto->joining();
   for (v1::RaftMessage& m : *proto->mutable_messages()) {
     raft::Message message;
     if (Take(&m, &message)) batch.messages.push_back(std::move(message));

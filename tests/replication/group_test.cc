@@ -72,7 +72,7 @@ TEST(GroupTest, LeadershipIsHandedOn) {
   ASSERT_TRUE(group.StartAll().ok());
   const uint64_t first = group.Leader();
   ASSERT_EQ(group.Propose(first, "a").outcome, ProposeOutcome::kApplied);
-  group[first].log->TransferLeadership();
+  EXPECT_TRUE(group[first].log->TransferLeadership().ok());
   const uint64_t second = group.Leader(first);
   EXPECT_NE(second, 0u);
   EXPECT_TRUE(Await([&] { return !group[first].machine.Leads().has_value(); }));
@@ -112,7 +112,7 @@ TEST(GroupTest, T48_AnOldLeaderBackInOfficeDoesNotTakeItsOldProposals) {
   ASSERT_TRUE(group.StartAll().ok());
   const uint64_t first = group.Leader();
   const Term old = group[first].log->Leader().term;
-  group[first].log->TransferLeadership();
+  EXPECT_TRUE(group[first].log->TransferLeadership().ok());
   const uint64_t second = group.Leader(first);
   ASSERT_NE(second, 0u);
   ASSERT_EQ(group.Propose(second, "newer").outcome, ProposeOutcome::kApplied);
@@ -120,7 +120,7 @@ TEST(GroupTest, T48_AnOldLeaderBackInOfficeDoesNotTakeItsOldProposals) {
   ASSERT_TRUE(group.AwaitEqual(1));
   group.network().Isolate(ReplicaId(6 - first - second), group.ids());
   ASSERT_TRUE(Await([&] {
-    group[second].log->TransferLeadership();
+    EXPECT_TRUE(group[second].log->TransferLeadership().ok());
     return group[first].log->Leader().ready_to_serve;
   }));
   ProposeResult result = group.Propose(first, old, "older");

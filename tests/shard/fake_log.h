@@ -64,7 +64,14 @@ class FakeLog : public replication::ReplicatedLog {
   Position Applied() const override { return {}; }
   Position Committed() const override { return {}; }
   void CutLog(std::function<void(absl::Status)> done) override { done(absl::OkStatus()); }
-  void TransferLeadership() override {}
+  absl::Status TransferLeadership(ReplicaId) override { return absl::OkStatus(); }
+  void ChangeMember(replication::MemberChange, ReplicaId, const std::string&,
+                    std::function<void(absl::Status)> done) override {
+    done(absl::OkStatus());
+  }
+  std::vector<replication::MemberStatus> Members() const override { return {}; }
+  Position ConfigurationPosition() const override { return {}; }
+  std::optional<MonotonicTime> LeaderContact() const override { return Clock::System()->Now(); }
   replication::LogStatistics Statistics() const override { return {}; }
   void Stop() override {}
 

@@ -81,6 +81,7 @@ class MemoryTransport : public Transport {
   ~MemoryTransport() override { Stop(); }
 
   void Start(PeerReceiver* receiver) override { endpoint_->Start(receiver); }
+  void SetMember(const replication::Member&) override {}  // the network knows everybody
   void Stop() override { endpoint_->Stop(); }
 
   void Send(PeerBatch batch, bool) override {

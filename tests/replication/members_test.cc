@@ -1,0 +1,241 @@
+// Membership: learners first, one change at a time, and a directory that is lost never costs a promise.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+
+#include "support/await.h"
+#include "support/replica_group.h"
+
+namespace terrane::replication {
+namespace {
+
+using testing::Await;
+using ::testing::HasSubstr;
+using testing::ReplicaGroup;
+
+absl::Status Change(ReplicatedLog* log, MemberChange change, uint64_t replica, const std::string& address = "") {
+  std::promise<absl::Status> promise;
+  log->ChangeMember(change, ReplicaId(replica), address, [&](absl::Status status) { promise.set_value(status); });
+  return promise.get_future().get();
+}
+
+std::optional<MemberStatus> Find(ReplicatedLog* log, uint64_t replica) {
+  for (MemberStatus& member : log->Members()) {
+    if (member.replica == ReplicaId(replica)) return std::move(member);
+  }
+  return std::nullopt;
+}
+
+// Founders 1 to 3; whoever is 4 joins.
+void ThreeFounders(ReplicatedLog::Options* options) {
+  options->join = options->identity.replica == ReplicaId(4);
+  if (!options->join) std::erase_if(options->members, [](const Member& m) { return m.replica == ReplicaId(4); });
+}
+
+void StartFounders(ReplicaGroup* group) {
+  for (uint64_t id : {1, 2, 3}) ASSERT_TRUE(group->Start(id).ok());
+  ASSERT_TRUE(group->ProposeSomewhere("first"));
+}
+
+// The disk is gone, an empty one takes its place.
+void Wipe(ReplicaGroup* group, uint64_t id) {
+  group->Stop(id);
+  (*group)[id].disk.Restore({});
+  (*group)[id].machine.SetApplied(Position(0));
+}
+
+TEST(MembersTest, AReplicaThatIsAddedLearnsThenVotes) {
+  ReplicaGroup group(4, ThreeFounders);
+  StartFounders(&group);
+  const uint64_t leader = group.Leader();
+  ASSERT_TRUE(Change(group[leader].log.get(), MemberChange::kAdd, 4, "somewhere:4").ok());
+  ASSERT_TRUE(Find(group[leader].log.get(), 4).has_value());
+  EXPECT_FALSE(Find(group[leader].log.get(), 4)->voter) << "its data is not there";
+  EXPECT_EQ(Find(group[leader].log.get(), 4)->address, "somewhere:4");
+  ASSERT_TRUE(Change(group[leader].log.get(), MemberChange::kAdd, 4, "somewhere:4").ok()) << "once more is no change";
+  EXPECT_THAT(Change(group[leader].log.get(), MemberChange::kAdd, 4, "elsewhere:4").ToString(),
+              HasSubstr("is a member already, at somewhere:4, not at elsewhere:4"));
+  EXPECT_THAT(Change(group[leader].log.get(), MemberChange::kPromote, 4).ToString(), HasSubstr("not close"));
+  ASSERT_TRUE(group.Start(4).ok());
+  ASSERT_TRUE(Await([&] {
+    const auto member = Find(group[leader].log.get(), 4);
+    return member && member->voter;
+  }));
+  EXPECT_TRUE(group.AwaitEqual(1));
+  // Its vote counts: with two of four away, three are a quorum, and two are none.
+  ASSERT_TRUE(group.ProposeSomewhere("second"));
+  ASSERT_TRUE(group.AwaitEqual(2));
+  group.Stop(group.Leader());
+  ASSERT_TRUE(group.ProposeSomewhere("third"));
+  EXPECT_TRUE(group.AwaitEqual(3));
+  // Everybody knows where it is, also after a restart.
+  group.Stop(4);
+  ASSERT_TRUE(group.Start(4).ok());
+  for (uint64_t id : {1, 2, 3}) {
+    if (group[id].log != nullptr) {
+      EXPECT_EQ(Find(group[id].log.get(), 4)->address, "somewhere:4");
+    }
+  }
+  EXPECT_TRUE(group.AwaitEqual(3));
+}
+
+TEST(MembersTest, AReplicaIsRemoved) {
+  ReplicaGroup group(4, ThreeFounders);
+  StartFounders(&group);
+  const uint64_t leader = group.Leader();
+  const uint64_t other = leader % 3 + 1;
+  ASSERT_TRUE(Change(group[leader].log.get(), MemberChange::kRemove, other).ok());
+  EXPECT_FALSE(Find(group[leader].log.get(), other).has_value());
+  ASSERT_TRUE(Change(group[leader].log.get(), MemberChange::kRemove, other).ok()) << "once more is no change";
+  EXPECT_EQ(Change(group[leader].log.get(), MemberChange::kPromote, other).code(), absl::StatusCode::kNotFound);
+  group.Stop(other);
+  ASSERT_TRUE(group.ProposeSomewhere("second"));
+  EXPECT_TRUE(group.AwaitEqual(2));
+}
+
+TEST(MembersTest, ALeaderThatIsRemovedHandsOn) {
+  ReplicaGroup group(4, ThreeFounders);
+  StartFounders(&group);
+  const uint64_t leader = group.Leader();
+  // It may step down before its own disk holds what the others have committed: then it cannot tell.
+  const absl::Status removed = Change(group[leader].log.get(), MemberChange::kRemove, leader);
+  ASSERT_TRUE(removed.ok() || absl::IsUnavailable(removed)) << removed;
+  const uint64_t next = group.Leader(leader);
+  ASSERT_NE(next, 0u);
+  EXPECT_FALSE(Find(group[next].log.get(), leader).has_value());
+  EXPECT_EQ(group.Propose(next, "second").outcome, ProposeOutcome::kApplied);
+}
+
+TEST(MembersTest, AChangeThatWouldCostTheQuorumIsRefused) {
+  ReplicaGroup group(4, ThreeFounders);
+  StartFounders(&group);
+  const uint64_t leader = group.Leader();
+  const uint64_t dead = leader % 3 + 1;
+  const uint64_t alive = 6 - leader - dead;
+  group.Stop(dead);
+  EXPECT_TRUE(Await([&] { return Find(group[leader].log.get(), dead)->silent.count() > 700; }));
+  const absl::Status refused = Change(group[leader].log.get(), MemberChange::kRemove, alive);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(refused.ToString(), HasSubstr("would lose its quorum"));
+  // The one that does not answer may go.
+  EXPECT_TRUE(Change(group[leader].log.get(), MemberChange::kRemove, dead).ok());
+  EXPECT_TRUE(group.ProposeSomewhere("second"));
+}
+
+TEST(MembersTest, AnOtherThanTheLeaderRefusesChanges) {
+  ReplicaGroup group(4, ThreeFounders);
+  StartFounders(&group);
+  const uint64_t follower = group.Leader() % 3 + 1;
+  EXPECT_EQ(Change(group[follower].log.get(), MemberChange::kRemove, 1).code(), absl::StatusCode::kUnavailable);
+}
+
+TEST(MembersTest, T51_AWipedReplicaComesBackAsALearnerThenVotes) {
+  std::atomic<bool> join{false};
+  std::atomic<int> rejoins{0};
+  ReplicaGroup group(3, [&](auto* options) {
+    options->join = options->identity.replica == ReplicaId(3) && join;
+    if (options->identity.replica == ReplicaId(3)) options->on_rejoin = [&](const absl::Status&) { ++rejoins; };
+  });
+  ASSERT_TRUE(group.StartAll().ok());
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(group.ProposeSomewhere("x"));
+  ASSERT_TRUE(group.AwaitEqual(5));
+  Wipe(&group, 3);
+  // It does not know yet that it has been here before.
+  ASSERT_TRUE(group.Start(3).ok());
+  ASSERT_TRUE(Await([&] { return rejoins == 1; }));
+  EXPECT_TRUE(group[3].Fatal().ok());
+  Wipe(&group, 3);
+  join = true;
+  ASSERT_TRUE(group.Start(3).ok());
+  EXPECT_TRUE(group.AwaitEqual(5));
+  ASSERT_TRUE(Await([&] {
+    const auto member = Find(group[group.Leader()].log.get(), 3);
+    return member && member->voter;
+  }));
+  // Its vote counts again, also after a restart.
+  group.Stop(3);
+  ASSERT_TRUE(group.Start(3).ok());
+  ASSERT_TRUE(group.ProposeSomewhere("y"));
+  ASSERT_TRUE(group.AwaitEqual(6));
+  const uint64_t other = group.Leader() == 1 ? 2 : 1;
+  group.Stop(other);
+  ASSERT_TRUE(group.ProposeSomewhere("z"));
+  EXPECT_TRUE(group.AwaitEqual(7));
+}
+
+TEST(MembersTest, T51_AWipedReplicaDoesNotHelpToForgetWhatItAcknowledged) {
+  std::atomic<bool> join{false};
+  uint64_t wiped = 0;
+  ReplicaGroup group(3, [&](auto* options) {
+    options->join = join && options->identity.replica.value() == wiped;
+    options->on_rejoin = [](const absl::Status&) {};
+  });
+  ASSERT_TRUE(group.StartAll().ok());
+  ASSERT_TRUE(group.ProposeSomewhere("first"));
+  ASSERT_TRUE(group.AwaitEqual(1));
+  const uint64_t leader = group.Leader();
+  wiped = leader % 3 + 1;
+  const uint64_t behind = 6 - leader - wiped;
+  group.Stop(behind);
+  ASSERT_EQ(group.Propose(leader, "acknowledged").outcome, ProposeOutcome::kApplied);
+  group.Stop(leader);
+  Wipe(&group, wiped);
+  join = true;
+  ASSERT_TRUE(group.Start(wiped).ok());
+  ASSERT_TRUE(group.Start(behind).ok());
+  // Neither of the two may lead: one lacks the entry, the other has forgotten that it held it.
+  EXPECT_FALSE(Await([&] { return group[behind].log->Leader().is_leader || group[wiped].log->Leader().is_leader; },
+                     std::chrono::milliseconds(2000) * testing::kSlowness));
+  ASSERT_TRUE(group.Start(leader).ok());
+  ASSERT_TRUE(group.ProposeSomewhere("last"));
+  ASSERT_TRUE(group.AwaitEqual(3));
+  EXPECT_EQ(group[wiped].machine.Data(), (std::vector<std::string>{"first", "acknowledged", "last"}));
+}
+
+TEST(MembersTest, T55_AWipedReplicaBehindTheCutTakesACheckpointBeforeItVotes) {
+  std::atomic<bool> join{false};
+  ReplicaGroup group(3, [&](auto* options) {
+    options->keep_bytes = 128 << 10;
+    options->join = options->identity.replica == ReplicaId(3) && join;
+  });
+  ASSERT_TRUE(group.StartAll().ok());
+  int proposed = 0;
+  ASSERT_TRUE(Await([&] {
+    group.ProposeSomewhere(std::string(4000, 'x'));
+    ++proposed;
+    return group[group.Leader()].log->Statistics().first.value() > 10;
+  }));
+  Wipe(&group, 3);
+  join = true;
+  ASSERT_TRUE(group.Start(3).ok());
+  ASSERT_TRUE(group.ProposeSomewhere("y"));
+  EXPECT_TRUE(group.AwaitEqual(static_cast<size_t>(proposed) + 1));
+  EXPECT_GE(group[3].machine.installs(), 1);
+  EXPECT_TRUE(Await([&] {
+    const auto member = Find(group[group.Leader()].log.get(), 3);
+    return member && member->voter;
+  }));
+  // What it knows of the members came with the checkpoint, and survives.
+  group.Stop(3);
+  ASSERT_TRUE(group.Start(3).ok());
+  ASSERT_TRUE(group.ProposeSomewhere("z"));
+  EXPECT_TRUE(group.AwaitEqual(static_cast<size_t>(proposed) + 2));
+}
+
+TEST(MembersTest, ABrokenStateBeginsAgainFromThePeers) {
+  std::atomic<int> rejoins{0};
+  ReplicaGroup group(3, [&](auto* options) { options->on_rejoin = [&](const absl::Status&) { ++rejoins; }; });
+  ASSERT_TRUE(group.StartAll().ok());
+  ASSERT_TRUE(group.ProposeSomewhere("first"));
+  ASSERT_TRUE(group.AwaitEqual(1));
+  const uint64_t follower = group.Leader() % 3 + 1;
+  group[follower].machine.FailApply(absl::DataLossError("a block is damaged"));
+  ASSERT_TRUE(group.ProposeSomewhere("second"));
+  EXPECT_TRUE(Await([&] { return rejoins == 1; }));
+  EXPECT_TRUE(group[follower].Fatal().ok());
+}
+
+}  // namespace
+}  // namespace terrane::replication
