@@ -3,6 +3,7 @@
 #include <grpc/grpc.h>
 #include <grpcpp/grpcpp.h>
 
+#include "rpc/address_map.h"
 #include "rpc/server.h"
 #include "rpc/tls_files.h"
 
@@ -49,7 +50,12 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& endpoint, const Ch
     grpc_shutdown();
     return channel;
   }
-  return grpc::CreateCustomChannel(endpoint, *credentials, Arguments(options.own_connection));
+  grpc::ChannelArguments arguments = Arguments(options.own_connection);
+  const std::string address = MappedAddress(endpoint);
+  if (address != endpoint && !options.tls.empty()) {
+    arguments.SetSslTargetNameOverride(endpoint.substr(0, endpoint.rfind(':')));
+  }
+  return grpc::CreateCustomChannel(address, *credentials, arguments);
 }
 
 std::shared_ptr<grpc::Channel> ChannelPool::Get(std::string_view endpoint) {

@@ -12,6 +12,7 @@
 #include "absl/strings/numbers.h"
 #include "common/logging.h"
 #include "common/version.h"
+#include "rpc/address_map.h"
 
 namespace terrane::server {
 namespace {
@@ -60,6 +61,7 @@ void CommonSettings::Define(CommandLine* line) {
   line->Add("tls-key", &tls.key, "PEM file with its key");
   line->Add("tls-ca", &tls.ca, "PEM file with whom to trust; clients must then show a certificate");
   line->Add("insecure", &insecure, "Allow listening beyond loopback without TLS");
+  line->Add("address-map", &address_map, "Connect elsewhere than to an address that is told: host:port=host:port,...");
 }
 
 void GroupSettings::Define(CommandLine* line) {
@@ -116,6 +118,9 @@ int Serve(const std::string& program, const CommonSettings& settings,
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   absl::StatusOr<LogLevel> level = ParseLogLevel(settings.log_level);
   if (!level.ok()) return Fail(program, Annotate(level.status(), "--log-level"));
+  if (absl::Status status = rpc::SetAddressMap(settings.address_map); !status.ok()) {
+    return Fail(program, Annotate(status, "--address-map"));
+  }
   const fs::path directory = settings.directory;
   absl::StatusOr<int> lock = LockDirectory(directory);
   if (!lock.ok()) return Fail(program, lock.status());

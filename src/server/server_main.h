@@ -26,6 +26,7 @@ struct CommonSettings {
   std::string log_file;
   rpc::TlsFiles tls;
   bool insecure = false;
+  std::vector<std::string> address_map;  // "host:port=host:port"
 
   void Define(CommandLine* line);
 };

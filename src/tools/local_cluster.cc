@@ -228,6 +228,13 @@ std::vector<std::string> LocalCluster::CommandOf(const ClusterFile& file, const 
   }
   if (process.role == Role::kShard) command.push_back("--name=" + process.shard);
   if (process.role != Role::kMetadata) command.push_back("--metadata=" + metadata);
+  std::vector<std::string> detours;
+  for (const ClusterProcess& other : file.processes) {
+    if (!options_.route || other.name == process.name) continue;
+    const std::string endpoint = options_.route(process, other);
+    if (endpoint != other.endpoint) detours.push_back(StrCat(other.endpoint, "=", endpoint));
+  }
+  if (!detours.empty()) command.push_back("--address-map=" + absl::StrJoin(detours, ","));
   if (auto flags = file.flags.find(process.role); flags != file.flags.end()) {
     command.insert(command.end(), flags->second.begin(), flags->second.end());
   }

@@ -38,6 +38,10 @@ struct LocalClusterOptions {
   // More flags for all processes of a role ("--election-min=100ms"); kept for restarts.
   std::map<Role, std::vector<std::string>> flags;
 
+  // For tests: the endpoint at which `from` is to reach `to`, if it is not to.endpoint (--address-map). Asked at each
+  // start of `from`; not kept.
+  std::function<std::string(const ClusterProcess& from, const ClusterProcess& to)> route;
+
   // The processes die with this object, with this process, and with its crash. Else they outlive it.
   bool tied = false;
   std::filesystem::path programs;  // where terrane-shard and so on are; empty: next to this program

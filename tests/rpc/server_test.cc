@@ -6,6 +6,7 @@
 #include <future>
 
 #include "common/executor.h"
+#include "rpc/address_map.h"
 #include "rpc/leader_client.h"
 #include "rpc/stream.h"
 #include "terrane/v1/metadata.grpc.pb.h"
@@ -136,6 +137,19 @@ TEST(LeaderClientTest, GivesUpAtTheDeadlineWithTheLastError) {
       });
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
   EXPECT_NE(MessageOf(status).find("127.0.0.1:1"), std::string_view::npos);
+}
+
+TEST_F(ServerTest, AMappedAddressLeadsElsewhere) {
+  ASSERT_TRUE(SetAddressMap({"127.0.0.1:1=" + server_->address(), "127.0.0.1:2=127.0.0.1:3"}).ok());
+  auto stub = v1::Metadata::NewStub(MakeChannel("127.0.0.1:1"));
+  EXPECT_TRUE(SetAddressMap({}).ok());
+  grpc::ClientContext context;
+  v1::WatchEvent response;
+  EXPECT_TRUE(stub->GetRoutes(&context, v1::GetRoutesRequest(), &response).ok());
+  for (const char* wrong : {"127.0.0.1:1", "=127.0.0.1:1", "127.0.0.1:1=", "host=127.0.0.1:1"}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(SetAddressMap({wrong}))) << wrong;
+  }
+  EXPECT_TRUE(absl::IsInvalidArgument(SetAddressMap({"a:1=b:1", "a:1=c:1"})));
 }
 
 TEST(ChannelTest, UnreadableCredentialsFailEveryCallByName) {
