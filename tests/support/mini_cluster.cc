@@ -39,6 +39,12 @@ absl::StatusOr<std::unique_ptr<MiniCluster>> MiniCluster::Start(MiniClusterOptio
   local.flags = std::move(options.flags);
   local.tied = true;
   local.programs = std::filesystem::path(TERRANE_BINARY_DIR) / "bin";
+  if (options.network) {
+    TERRANE_ASSIGN_OR_RETURN(cluster->network_, FaultNetwork::Start());
+    local.route = [network = cluster->network_.get()](const auto& from, const auto& to) {
+      return network->Route(from.name, to.name, to.endpoint);
+    };
+  }
   AddSanitizerFlags(&local.flags);
   TERRANE_ASSIGN_OR_RETURN(cluster->processes_, tools::LocalCluster::Start(std::move(local)));
   cluster->client_ = cluster->NewClient();

@@ -17,6 +17,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/client.h"
+#include "support/fault_network.h"
 #include "tools/local_cluster.h"
 
 namespace terrane::testing {
@@ -26,6 +27,7 @@ struct MiniClusterOptions {
   int replicas = 1;  // of each shard
   int metadata = 1;
   int proxies = 1;
+  bool network = false;  // a bad network between any two of its processes
   // More flags for all processes of a role.
   std::map<tools::Role, std::vector<std::string>> flags;
 };
@@ -45,6 +47,8 @@ class MiniCluster {
   // To kill, pause, restart and so on.
   tools::LocalCluster& processes() { return *processes_; }
   const std::filesystem::path& directory() const { return directory_; }
+  // REQUIRES: started with .network = true
+  FaultNetwork& network() { return *network_; }
   // Endpoint of one process, by name.
   std::string Endpoint(std::string_view name) const;
 
@@ -58,6 +62,7 @@ class MiniCluster {
  private:
   MiniCluster() = default;
   std::filesystem::path directory_;
+  std::unique_ptr<FaultNetwork> network_;
   std::unique_ptr<tools::LocalCluster> processes_;
   std::unique_ptr<client::Client> client_;
 };

@@ -1,0 +1,207 @@
+// A shard of three replicas under faults of processes and of the network, judged by the history of its clients: no
+// acknowledged write is lost, no read is stale, and the time without service is bounded.
+//
+// Short forms; TERRANE_LONG=1 makes each run many faults (200 kills).
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <iostream>
+#include <set>
+
+#include "support/await.h"
+#include "support/history_workload.h"
+#include "support/mini_cluster.h"
+
+namespace terrane::testing {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr char kShard[] = "s1";
+
+int Faults(int in_short, int in_long) {
+  const char* is_long = std::getenv("TERRANE_LONG");
+  return is_long != nullptr && std::string_view(is_long) != "0" ? in_long : in_short;
+}
+
+class FailoverTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto cluster = MiniCluster::Start({.shards = 1, .replicas = 3, .network = true});
+    ASSERT_TRUE(cluster.ok()) << cluster.status();
+    cluster_ = *std::move(cluster);
+    for (const tools::ProcessInfo& info : cluster_->processes().Processes()) {
+      if (info.process.shard == kShard) replicas_.insert(info.process.name);
+    }
+    auto workload =
+        HistoryWorkload::Start({.proxies = cluster_->processes().ProxyEndpoints(), .collection = "test.histories"});
+    ASSERT_TRUE(workload.ok()) << workload.status();
+    workload_ = *std::move(workload);
+    AwaitProgress();
+    // The replicas do talk over the network that is to be bad.
+    for (const std::string& a : replicas_) {
+      for (const std::string& b : replicas_) {
+        if (a == b) continue;
+        ASSERT_GT(cluster_->network().Passed(a, b), 0) << a << " to " << b;
+      }
+    }
+  }
+  void TearDown() override {
+    workload_.reset();
+    cluster_.reset();
+  }
+
+  // Enough to be sure that the shard serves again.
+  void AwaitProgress() {
+    const absl::Status progress = workload_->AwaitProgress(200);
+    ASSERT_TRUE(progress.ok()) << progress;
+  }
+
+  // The process that leads the shard, as the metadata service knows; "" if it does not.
+  std::string Leader() const {
+    const auto status = cluster_->client().Status({.deadline = std::chrono::seconds(2)});
+    if (!status.ok()) return "";
+    for (const v1::Shard& shard : status->shards()) {
+      for (const std::string& replica : replicas_) {
+        if (shard.name() == kShard && cluster_->Endpoint(replica) == shard.leader_endpoint()) return replica;
+      }
+    }
+    return "";
+  }
+  std::set<std::string> Followers(const std::string& leader) const {
+    std::set<std::string> others = replicas_;
+    others.erase(leader);
+    return others;
+  }
+  // Until another replica than `old` leads and serves.
+  void AwaitOtherLeader(const std::string& old) {
+    ASSERT_TRUE(Await([&] {
+      const std::string leader = Leader();
+      return !leader.empty() && leader != old;
+    })) << old
+        << " still leads";
+    AwaitProgress();
+  }
+
+  // Everything heals before it is called. `longest`: a gap that nobody has to wait for.
+  void Judge(milliseconds longest = milliseconds(3'000)) {
+    if (HasFatalFailure()) return;
+    const auto result = workload_->Stop();
+    ASSERT_TRUE(result.ok()) << result.status();
+    std::cout << result->Summary() << std::endl;
+    for (const Gap& gap : result->gaps) {
+      std::cout << "  " << gap.fault << ": " << gap.without_success.count() << " ms"
+                << (gap.write_in_flight ? "" : ", no write in flight") << std::endl;
+      EXPECT_LE(gap.without_success, longest * kSlowness) << gap.fault;
+    }
+    EXPECT_LE(static_cast<double>(result->unknown), 0.05 * static_cast<double>(result->operations));
+    RecordProperty("summary", result->Summary());
+    per_second_ = static_cast<double>(result->operations) / result->seconds;
+    in_flight_ =
+        std::count_if(result->gaps.begin(), result->gaps.end(), [](const Gap& gap) { return gap.write_in_flight; });
+  }
+
+  std::unique_ptr<MiniCluster> cluster_;
+  std::set<std::string> replicas_;
+  std::unique_ptr<HistoryWorkload> workload_;
+  double per_second_ = 0;
+  int64_t in_flight_ = 0;
+};
+
+TEST_F(FailoverTest, KilledLeaders) {
+  const int kills = Faults(3, 210);
+  for (int i = 0; i < kills && !HasFatalFailure(); ++i) {
+    const std::string leader = Leader();
+    ASSERT_NE(leader, "");
+    workload_->MarkFault("kill -9 of " + leader);
+    ASSERT_TRUE(cluster_->processes().Kill(leader).ok());
+    AwaitOtherLeader(leader);
+    const absl::Status restarted = cluster_->processes().StartProcess(leader);
+    ASSERT_TRUE(restarted.ok()) << restarted;
+    AwaitProgress();
+  }
+  Judge();
+  EXPECT_GE(in_flight_, kills - kills / 20);
+}
+
+TEST_F(FailoverTest, PausedLeaders) {
+  for (int i = 0; i < Faults(2, 50) && !HasFatalFailure(); ++i) {
+    const std::string leader = Leader();
+    ASSERT_NE(leader, "");
+    workload_->MarkFault("pause of " + leader);
+    ASSERT_TRUE(cluster_->processes().Pause(leader).ok());
+    AwaitOtherLeader(leader);
+    ASSERT_TRUE(cluster_->processes().Resume(leader).ok());
+    AwaitProgress();
+  }
+  Judge();
+}
+
+TEST_F(FailoverTest, LeaderCutOffFromItsFollowers) {
+  for (int i = 0; i < Faults(2, 50) && !HasFatalFailure(); ++i) {
+    const std::string leader = Leader();
+    ASSERT_NE(leader, "");
+    workload_->MarkFault("partition of " + leader);
+    cluster_->network().Isolate(leader, Followers(leader));
+    AwaitOtherLeader(leader);
+    cluster_->network().Heal();
+    AwaitProgress();
+  }
+  Judge();
+}
+
+TEST_F(FailoverTest, LeaderThatCannotSendToItsFollowers) {
+  for (int i = 0; i < Faults(2, 50) && !HasFatalFailure(); ++i) {
+    const std::string leader = Leader();
+    ASSERT_NE(leader, "");
+    workload_->MarkFault("nothing passes from " + leader);
+    for (const std::string& follower : Followers(leader)) cluster_->network().Block(leader, follower);
+    AwaitOtherLeader(leader);
+    cluster_->network().Heal();
+    AwaitProgress();
+  }
+  Judge();
+}
+
+// Its heartbeats arrive, the answers do not: it must give up by itself.
+TEST_F(FailoverTest, LeaderThatDoesNotHearItsFollowers) {
+  for (int i = 0; i < Faults(2, 50) && !HasFatalFailure(); ++i) {
+    const std::string leader = Leader();
+    ASSERT_NE(leader, "");
+    workload_->MarkFault("nothing passes to " + leader);
+    for (const std::string& follower : Followers(leader)) cluster_->network().Block(follower, leader);
+    AwaitOtherLeader(leader);
+    cluster_->network().Heal();
+    AwaitProgress();
+  }
+  Judge();
+}
+
+TEST_F(FailoverTest, LossyAndSlowLinks) {
+  FaultNetwork& network = cluster_->network();
+  const auto each_direction = [&](const DirectionFaults& faults) {
+    for (const std::string& a : replicas_) {
+      for (const std::string& b : replicas_) network.SetDirection(a, b, faults);
+    }
+  };
+  for (int i = 0; i < Faults(1, 20) && !HasFatalFailure(); ++i) {
+    workload_->MarkFault("slow links");
+    each_direction({.delay = milliseconds(5), .jitter = milliseconds(20), .bytes_per_second = 1 << 20});
+    AwaitProgress();
+    workload_->MarkFault("links that break after half a second");
+    for (const std::string& a : replicas_) {
+      for (const std::string& b : replicas_) {
+        if (a < b) network.SetConnections(a, b, {.mean_life = milliseconds(500)});
+      }
+    }
+    for (int j = 0; j < 2; ++j) AwaitProgress();
+    network.Heal();
+    workload_->MarkFault("healed");
+    AwaitProgress();
+  }
+  Judge();
+}
+
+}  // namespace
+}  // namespace terrane::testing
