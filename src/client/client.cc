@@ -142,6 +142,13 @@ class GrpcClient : public Client {
   absl::StatusOr<v1::ListShardsResponse> ListShards(CallOptions options) override {
     return caller_.Call<ClusterStub>(&ClusterStub::StubInterface::ListShards, v1::ListShardsRequest(), options);
   }
+  absl::StatusOr<v1::ChangeReplicaResponse> ChangeReplica(const v1::ChangeReplicaRequest& request,
+                                                          CallOptions options) override {
+    return caller_.Call<ClusterStub>(&ClusterStub::StubInterface::ChangeReplica, request, options);
+  }
+  absl::StatusOr<v1::StepDownResponse> StepDown(const v1::StepDownRequest& request, CallOptions options) override {
+    return caller_.Call<ClusterStub>(&ClusterStub::StubInterface::StepDown, request, options);
+  }
 
   absl::StatusOr<int64_t> Check(v1::CheckRequest request, const std::function<void(const v1::CheckEvent&)>& event,
                                 CallOptions options) override {

@@ -121,6 +121,11 @@ class Client {
   virtual absl::StatusOr<terrane::v1::ShowMigrationResponse> ShowMigration(uint64_t id, CallOptions options = {}) = 0;
   virtual absl::StatusOr<terrane::v1::AbortMigrationResponse> AbortMigration(uint64_t id, CallOptions options = {}) = 0;
   virtual absl::StatusOr<terrane::v1::ListShardsResponse> ListShards(CallOptions options = {}) = 0;
+  // Idempotent; a call that ended with kUnavailable or kDeadlineExceeded may be made again.
+  virtual absl::StatusOr<terrane::v1::ChangeReplicaResponse> ChangeReplica(
+      const terrane::v1::ChangeReplicaRequest& request, CallOptions options = {}) = 0;
+  virtual absl::StatusOr<terrane::v1::StepDownResponse> StepDown(const terrane::v1::StepDownRequest& request,
+                                                                 CallOptions options = {}) = 0;
 
   // How often something was sent again for calls of this client so far: by the client itself, and inside by the proxy,
   // also because it was held during a switch.

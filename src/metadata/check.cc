@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <thread>
 
 #include "common/status.h"
 #include "common/units.h"
@@ -16,6 +17,9 @@ namespace {
 constexpr int kParallelAudits = 4;
 // A map that changes while the shards are asked is looked at again.
 constexpr int kMapTries = 5;
+// A shard of several replicas that elects a leader just now is asked again, for about three seconds.
+constexpr int kElectionTries = 60;
+constexpr std::chrono::milliseconds kBetweenTries(50);
 
 v1::CheckEvent Event(v1::CheckEvent::Kind kind, std::string text) {
   v1::CheckEvent event;
@@ -30,6 +34,7 @@ bool SameDigest(const v1::Digest& a, const v1::Digest& b) {
 
 struct Audited {
   v1::Chunk chunk;
+  int tries = 0;
   absl::StatusOr<v1::AuditResponse> answer = absl::UnknownError("not asked");
 };
 
@@ -38,7 +43,7 @@ class Audits {
  public:
   Audits(Node& node, MonotonicTime deadline) : node_(node), deadline_(deadline) {}
 
-  void Add(v1::Chunk chunk) { waiting_.push_back(std::move(chunk)); }
+  void Add(v1::Chunk chunk, int tries = 0) { waiting_.emplace_back(std::move(chunk), tries); }
 
   // nullopt: no more.
   std::optional<Audited> Next() {
@@ -48,7 +53,7 @@ class Audits {
     shared_->ready.wait_for(lock, deadline_ - node_.clock()->Now(), [this] { return !shared_->done.empty(); });
     --in_flight_;
     if (shared_->done.empty())
-      return Audited{v1::Chunk(), absl::DeadlineExceededError("the time for the check is over")};
+      return Audited{v1::Chunk(), 0, absl::DeadlineExceededError("the time for the check is over")};
     Audited next = std::move(shared_->done.front());
     shared_->done.pop_front();
     return next;
@@ -63,7 +68,7 @@ class Audits {
 
   void StartSome() {
     while (in_flight_ < kParallelAudits && !waiting_.empty()) {
-      v1::Chunk chunk = std::move(waiting_.front());
+      auto [chunk, tries] = std::move(waiting_.front());
       waiting_.pop_front();
       ++in_flight_;
       v1::AuditRequest request;
@@ -71,9 +76,9 @@ class Audits {
       *request.mutable_range() = chunk.range();
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - node_.clock()->Now());
       node_.shards().Audit(chunk.shard(), request, std::max(left, std::chrono::milliseconds(1)),
-                           [shared = shared_, chunk](absl::StatusOr<v1::AuditResponse> answer) {
+                           [shared = shared_, chunk = chunk, tries = tries](absl::StatusOr<v1::AuditResponse> answer) {
                              std::lock_guard lock(shared->mutex);
-                             shared->done.push_back({chunk, std::move(answer)});
+                             shared->done.push_back({chunk, tries, std::move(answer)});
                              shared->ready.notify_all();
                            });
     }
@@ -81,7 +86,7 @@ class Audits {
 
   Node& node_;
   const MonotonicTime deadline_;
-  std::deque<v1::Chunk> waiting_;
+  std::deque<std::pair<v1::Chunk, int>> waiting_;  // with how often it was tried
   int in_flight_ = 0;
   std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
 };
@@ -175,6 +180,15 @@ absl::Status RunCheck(Node& node, const v1::CheckRequest& request, MonotonicTime
         return chunk == nullptr ? v1::Chunk() : *chunk;
       });
       if (now.copy_id() != 0 && migration::SameRange(now.range(), audited->chunk.range())) audits.Add(now);
+      continue;
+    }
+    if (absl::IsUnavailable(audited->answer.status()) && audited->tries < kElectionTries &&
+        node.Read([&](const State& state) {
+          const v1::Shard* shard = state.FindShard(audited->chunk.shard());
+          return shard != nullptr && shard->replicas_size() > 1;
+        })) {
+      std::this_thread::sleep_for(kBetweenTries);
+      audits.Add(audited->chunk, audited->tries + 1);
       continue;
     }
     ++chunks;

@@ -7,6 +7,7 @@
 #include "metadata/chunk_frontend.h"
 #include "metadata/collection_frontend.h"
 #include "metadata/node.h"
+#include "metadata/replica_frontend.h"
 #include "metadata/settings.h"
 #include "metadata/status_report.h"
 #include "rpc/stream.h"
@@ -107,6 +108,19 @@ class ClusterRpc final : public v1::Cluster::CallbackService {
         shard.mutable_statistics()->set_chunks(chunks[shard.name()]);
       }
       return absl::OkStatus();
+    });
+  }
+
+  grpc::ServerUnaryReactor* ChangeReplica(grpc::CallbackServerContext* context, const v1::ChangeReplicaRequest* request,
+                                          v1::ChangeReplicaResponse* response) override {
+    return rpc::RunBlocking(context, executor_, [=, this](const rpc::Call& call) {
+      return Fill(metadata::ChangeReplica(node_, pool_, *request, call.DeadlineOr(kDefaultDeadline)), response);
+    });
+  }
+  grpc::ServerUnaryReactor* StepDown(grpc::CallbackServerContext* context, const v1::StepDownRequest* request,
+                                     v1::StepDownResponse* response) override {
+    return rpc::RunBlocking(context, executor_, [=, this](const rpc::Call& call) {
+      return Fill(metadata::StepDown(node_, pool_, *request, call.DeadlineOr(kDefaultDeadline)), response);
     });
   }
 

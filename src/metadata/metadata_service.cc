@@ -178,6 +178,11 @@ class MetadataService::Impl final : public v1::Metadata::CallbackService {
       v1::MetadataCommand command;
       command.mutable_register_shard()->set_name(request->shard());
       *command.mutable_register_shard()->mutable_replicas() = request->replicas();
+      for (auto& replica : *command.mutable_register_shard()->mutable_replicas()) {
+        if (replica.replica_id() != request->replica_id()) continue;
+        replica.set_incarnation(request->start().incarnation());
+        replica.set_start(request->start().start());
+      }
       command.set_request_id(NewUniqueBytes());
       TERRANE_RETURN_IF_ERROR(node_.Commit(std::move(command), deadline).status());
       node_.registry().Registered(request->shard());
@@ -189,7 +194,7 @@ class MetadataService::Impl final : public v1::Metadata::CallbackService {
   grpc::ServerUnaryReactor* ShardHeartbeat(grpc::CallbackServerContext* context,
                                            const v1::ShardHeartbeatRequest* request,
                                            v1::ShardHeartbeatResponse* response) override {
-    return rpc::RunBlocking(context, &executor_, [=, this](const rpc::Call&) -> absl::Status {
+    return rpc::RunBlocking(context, &executor_, [=, this](const rpc::Call& call) -> absl::Status {
       TERRANE_RETURN_IF_ERROR(node_.CheckLeader());
       auto shard = node_.Read([&](const State& state) -> std::optional<v1::Shard> {
         const v1::Shard* known = state.FindShard(request->shard());
@@ -198,6 +203,15 @@ class MetadataService::Impl final : public v1::Metadata::CallbackService {
       if (!shard) {
         return rpc::WithReason(NotFound("shard ", request->shard(), " is not registered"),
                                v1::ErrorDetail::NO_SUCH_SHARD);
+      }
+      if (request->configuration() > shard->configuration()) {
+        // Its members have changed; clients hear of it with the routes.
+        v1::MetadataCommand command;
+        command.mutable_register_shard()->set_name(request->shard());
+        *command.mutable_register_shard()->mutable_replicas() = request->replicas();
+        command.mutable_register_shard()->set_configuration(request->configuration());
+        command.set_request_id(NewUniqueBytes());
+        TERRANE_RETURN_IF_ERROR(node_.Commit(std::move(command), call.DeadlineOr(kDefaultDeadline)).status());
       }
       if (node_.registry().Heard(*request)) {
         v1::WatchEvent event;

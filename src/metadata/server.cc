@@ -45,7 +45,7 @@ class Server final : public MetadataServer {
   void Stop() override {
     if (stopped_) return;
     stopped_ = true;
-    if (log_) log_->TransferLeadership();
+    if (log_) (void)log_->TransferLeadership();
     if (machine_) machine_->Interrupt();
     if (metadata_service_) metadata_service_->CutOffWatchers();
     // Handlers that wait for the log are answered when it stops.

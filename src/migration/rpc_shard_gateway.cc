@@ -120,7 +120,17 @@ class RpcShardGateway : public ShardGateway {
           auto stub = v1::ShardAdmin::NewStub(channel);
           stub->async()->Describe(&call->context, &call->request, &call->response, KeepStub(std::move(stub), over));
         },
-        v1::DescribeResponse(), std::move(done));
+        v1::DescribeResponse(),
+        [this, shard, done = std::move(done)](absl::StatusOr<v1::DescribeResponse> answer) {
+          // Any replica describes itself; what counts here is what the leader says.
+          if (!answer.ok() || answer->leader()) return done(std::move(answer));
+          std::string leader;
+          for (const v1::ReplicaStatus& replica : answer->statistics().replicas()) {
+            if (replica.leader()) leader = replica.endpoint();
+          }
+          Tracker(shard)->Learn(leader);
+          done(Annotate(rpc::NotLeader(leader), "shard " + shard));
+        });
   }
 
   void Audit(const std::string& shard, const v1::AuditRequest& request, milliseconds timeout,

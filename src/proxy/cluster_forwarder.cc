@@ -109,6 +109,15 @@ class ClusterForwarder final : public v1::Cluster::CallbackService {
     return Pass(context, request, response, &v1::Cluster::StubInterface::ListShards);
   }
 
+  grpc::ServerUnaryReactor* ChangeReplica(grpc::CallbackServerContext* context, const v1::ChangeReplicaRequest* request,
+                                          v1::ChangeReplicaResponse* response) override {
+    return Pass(context, request, response, &v1::Cluster::StubInterface::ChangeReplica);
+  }
+  grpc::ServerUnaryReactor* StepDown(grpc::CallbackServerContext* context, const v1::StepDownRequest* request,
+                                     v1::StepDownResponse* response) override {
+    return Pass(context, request, response, &v1::Cluster::StubInterface::StepDown, Repeat::kNever);
+  }
+
   grpc::ServerWriteReactor<v1::CheckEvent>* Check(grpc::CallbackServerContext* context,
                                                   const v1::CheckRequest* request) override {
     return rpc::RunStream<v1::CheckEvent>(context, executor_, [this, request](auto stream) {

@@ -97,11 +97,10 @@ absl::Status FinishInstall(FileSystem* file_system, const ReplicaDirectory& dire
 
 absl::Status CheckApplied(Position applied, const RecoveredLog& log, const ReplicatedLog::Options& options) {
   if (applied >= log.base.position && applied <= log.last().position) return absl::OkStatus();
-  return FailedPrecondition(
-      "directory ", options.directory.string(), ": the state machine stands at position ", applied.value(),
-      ", but the log in ", (options.directory / "log").string(), " holds ", log.base.position.value() + 1, " to ",
-      log.last().position.value(),
-      ": they do not belong together; the data of this replica must come from a peer or a backup");
+  return DataLoss("directory ", options.directory.string(), ": the state machine stands at position ", applied.value(),
+                  ", but the log in ", (options.directory / "log").string(), " holds ", log.base.position.value() + 1,
+                  " to ", log.last().position.value(),
+                  ": they do not belong together; the data of this replica must come from a peer or a backup");
 }
 
 }  // namespace

@@ -138,9 +138,10 @@ class ReplicatedLog {
   };
 
   // Recovers the directory and starts the threads; returns before a leader is known.
-  //   kFailedPrecondition  the directory belongs to somebody else, is in use, was written by a newer version, or
-  //                        the state machine is ahead of or behind the log: the message names the file and both sides
-  //   kDataLoss            damage that no power cut explains; the message names file and offset
+  //   kFailedPrecondition  the directory belongs to somebody else, is in use, or was written by a newer version
+  //   kDataLoss            damage that no power cut explains; the message names file and offset. Or the state machine
+  //   is
+  //                        ahead of or behind the log: the message names both sides
   //   other                I/O
   // `machine` outlives the log. Its methods may be called, OnLeaderStart among them, before Open returns; `opened`, if
   // given, is called with the log before any of that, so that they can use it.
@@ -180,8 +181,8 @@ class ReplicatedLog {
   // otherwise. Used before a planned stop. kFailedPrecondition: nobody that could take it answers.
   virtual absl::Status TransferLeadership(ReplicaId to = ReplicaId()) = 0;
 
-  // Adds, promotes or removes a member, after the change that may be under way; `done` once, on the apply thread, when the change is committed and applied
-  // here. Idempotent: OK if it is so already.
+  // Adds, promotes or removes a member, after the change that may be under way; `done` once, on the apply thread, when
+  // the change is committed and applied here. Idempotent: OK if it is so already.
   //   kUnavailable         this replica does not lead (any more); the change may still come to be
   //   kFailedPrecondition  a learner's data is not close; too few voters would answer
   //   kNotFound            kPromote of somebody who is no member

@@ -1,5 +1,7 @@
 #include "rpc/leader_tracker.h"
 
+#include <algorithm>
+
 #include "rpc/status.h"
 
 namespace terrane::rpc {
@@ -9,6 +11,7 @@ void LeaderTracker::SetEndpoints(std::vector<std::string> endpoints) {
   if (endpoints == endpoints_) return;
   endpoints_ = std::move(endpoints);
   next_ = 0;
+  if (std::find(endpoints_.begin(), endpoints_.end(), leader_) == endpoints_.end()) leader_.clear();
 }
 
 std::string LeaderTracker::Current() const {

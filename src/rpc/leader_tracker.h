@@ -15,7 +15,7 @@ class LeaderTracker {
   LeaderTracker() = default;
   explicit LeaderTracker(std::vector<std::string> endpoints) : endpoints_(std::move(endpoints)) {}
 
-  // Replaces the list; a leader that is believed in stays.
+  // Replaces the list; a leader that is believed in stays, if it is in the new one.
   void SetEndpoints(std::vector<std::string> endpoints);
   // Who should be asked now; empty if no endpoint is known.
   std::string Current() const;

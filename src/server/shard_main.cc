@@ -13,6 +13,8 @@ int main(int argc, char** argv) {
   group.Define(&line);
   line.Add("name", &options.shard, "Name of the shard: s1");
   line.Require("name");
+  line.Add("join", &options.join,
+           "An empty directory is that of a new replica, which waits to be added (terrane shard replica add)");
   line.Add("metadata", &options.metadata, "Endpoints of the metadata service: host:port,...");
   line.Require("metadata");
   line.AddBytes("disk-reserve", &options.disk_reserve_bytes,

@@ -4,6 +4,7 @@
 #include "document/shard_key.h"
 #include "rpc/unary.h"
 #include "shard/convert.h"
+#include "shard/replica_changes.h"
 #include "shard/state_records.h"
 #include "terrane/v1/shard.grpc.pb.h"
 
@@ -56,8 +57,26 @@ class AdminService final : public v1::ShardAdmin::CallbackService {
   grpc::ServerUnaryReactor* Audit(grpc::CallbackServerContext* context, const v1::AuditRequest* request,
                                   v1::AuditResponse* response) override {
     return rpc::RunBlocking(context, slow_, [this, request, response](const rpc::Call& call) -> absl::Status {
+      if (!request->any_replica()) TERRANE_RETURN_IF_ERROR(core_.proposer->ServingTerm().status());
       CallState state{call.deadline(), [&call] { return call.cancelled(); }};
       TERRANE_ASSIGN_OR_RETURN(*response, shard::Audit(core_, state, *request));
+      return absl::OkStatus();
+    });
+  }
+
+  grpc::ServerUnaryReactor* ChangeReplica(grpc::CallbackServerContext* context,
+                                          const v1::ChangeShardReplicaRequest* request,
+                                          v1::ChangeShardReplicaResponse* response) override {
+    return rpc::RunBlocking(context, slow_, [this, request, response](const rpc::Call&) -> absl::Status {
+      TERRANE_ASSIGN_OR_RETURN(*response, shard::ChangeReplica(core_, *request));
+      return absl::OkStatus();
+    });
+  }
+
+  grpc::ServerUnaryReactor* StepDown(grpc::CallbackServerContext* context, const v1::ShardStepDownRequest* request,
+                                     v1::ShardStepDownResponse* response) override {
+    return rpc::RunBlocking(context, slow_, [this, request, response](const rpc::Call&) -> absl::Status {
+      TERRANE_ASSIGN_OR_RETURN(*response, shard::StepDown(core_, *request));
       return absl::OkStatus();
     });
   }

@@ -5,6 +5,7 @@
 
 #include "common/logging.h"
 #include "shard/hybrid_clock.h"
+#include "shard/replica_changes.h"
 
 namespace terrane::shard {
 namespace v1 = terrane::v1;
@@ -26,12 +27,22 @@ void Attendance::Stop() {
 }
 
 void Attendance::Run() {
-  if (!registered_) Register();
+  if (!registered_ && !refused_) Register();
   if (registered_ && core_->proposer->ServingTerm().ok()) Beat();
 }
 
 void Attendance::Register() {
-  const auto answer = metadata_->Register(options_.registration, kTimeout);
+  v1::RegisterShardRequest request = options_.registration;
+  if (const replication::ReplicatedLog* log = core_->proposer->log()) {
+    const replication::LogStatistics statistics = log->Statistics();
+    request.mutable_start()->set_incarnation(statistics.incarnation);
+    request.mutable_start()->set_start(statistics.start_number);
+  }
+  const auto answer = metadata_->Register(request, kTimeout);
+  if (absl::IsFailedPrecondition(answer.status())) {
+    refused_ = true;
+    return options_.on_refused(answer.status());
+  }
   if (!answer.ok()) {
     if (!std::exchange(complained_, true) && answer.status().code() != absl::StatusCode::kCancelled) {
       LogWarn("shard", "not registered with the metadata service yet; trying again", {{"status", answer.status()}});
@@ -48,6 +59,16 @@ void Attendance::Beat() {
   request.set_shard(core_->shard);
   request.set_leader_endpoint(options_.endpoint);
   *request.mutable_statistics() = statistics_->Collect();
+  if (const replication::ReplicatedLog* log = core_->proposer->log()) {
+    const Membership membership = MembersOf(*log);
+    request.set_configuration(membership.position.value());
+    for (const replication::MemberStatus& member : membership.members) {
+      v1::ShardReplica* replica = request.add_replicas();
+      replica->set_replica_id(member.replica.value());
+      replica->set_endpoint(member.replica == options_.replica ? options_.endpoint : member.address);
+      replica->set_learner(!member.voter);
+    }
+  }
   const MonotonicTime sent = core_->clock->Now();
   const auto answer = metadata_->Heartbeat(request, kTimeout);
   if (!answer.ok()) return;

@@ -16,10 +16,14 @@ namespace terrane::shard {
 class Attendance {
  public:
   struct Options {
-    std::string endpoint;                            // of this replica
+    std::string endpoint;  // of this replica
+    ReplicaId replica;
     terrane::v1::RegisterShardRequest registration;  // its cluster may be empty
     // Called once, on the thread of the heartbeats, with the id of the cluster.
     std::function<void(const std::string& cluster)> on_registered;
+    // The metadata service knows that this directory must not go on (trap T51), or belongs elsewhere. On the same
+    // thread.
+    std::function<void(const absl::Status&)> on_refused;
     std::chrono::milliseconds interval{1000};
   };
 
@@ -46,6 +50,7 @@ class Attendance {
   const Options options_;
   bool registered_ = false;
   bool complained_ = false;  // about the registration
+  bool refused_ = false;
   std::atomic<bool> clock_agrees_{true};
   std::unique_ptr<Periodic> loop_;
 };

@@ -29,7 +29,7 @@ void AppendHybridTime(uint64_t time, std::string* bytes) {
 }  // namespace
 
 absl::StatusOr<Term> Proposer::ServingTerm() const {
-  if (const replication::ReplicatedLog* opened = log()) {
+  if (const replication::ReplicatedLog* opened = log(); opened != nullptr && admitted_) {
     const replication::LeaderState leader = opened->Leader();
     if (leader.is_leader && leader.ready_to_serve) return leader.term;
   }

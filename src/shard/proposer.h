@@ -30,6 +30,9 @@ class Proposer {
   // The log is opened with the state machine, and perhaps after the services: until then nobody leads.
   void SetLog(replication::ReplicatedLog* log) { log_.store(log); }
 
+  // While false, nobody leads here: a shard of one asks the metadata service before it serves (trap T51).
+  void SetAdmitted(bool admitted) { admitted_ = admitted; }
+
   // The term to propose in, if this replica may read, latch and propose now; else NOT_LEADER.
   absl::StatusOr<Term> ServingTerm() const;
   // Null until SetLog; not null where ServingTerm() was OK.
@@ -53,6 +56,7 @@ class Proposer {
   HybridClock* const hybrid_;
   const LeaderEndpoint leader_endpoint_;
   std::atomic<replication::ReplicatedLog*> log_{nullptr};
+  std::atomic<bool> admitted_{true};
   std::mutex order_;  // from taking a time to the log's queue
 };
 

@@ -28,6 +28,8 @@
 #include "shard/move_service.h"
 #include "shard/outcome_watch.h"
 #include "shard/periodic.h"
+#include "shard/rejoin.h"
+#include "shard/replica_changes.h"
 #include "shard/retention.h"
 #include "shard/shard_host.h"
 #include "shard/splitter.h"
@@ -64,9 +66,9 @@ class ShardServerImpl final : public ShardServer {
     TERRANE_RETURN_IF_ERROR(OpenHost());
     MakeImports();
     TERRANE_ASSIGN_OR_RETURN(const std::string cluster, KnownCluster());
-    const bool grouped = options_.members.size() > 1;
+    const bool grouped = options_.members.size() > 1 || options_.join;
     if (grouped && cluster.empty()) return InvalidArgument("a group of several replicas needs --cluster");
-    if (grouped) {
+    if (!cluster.empty()) {
       transport_ = replication::MakeGrpcTransport(
           {.identity = IdentityIn(cluster), .members = options_.members, .tls = options_.tls});
     }
@@ -84,7 +86,7 @@ class ShardServerImpl final : public ShardServer {
   void Stop() override {
     std::lock_guard lock(stop_mutex_);
     if (std::exchange(stopped_, true)) return;
-    if (host_ && host_->proposer().log() != nullptr) host_->proposer().log()->TransferLeadership();
+    if (host_ && host_->proposer().log() != nullptr) HandOn(*host_->proposer().log());
     if (retention_loop_) retention_loop_->Stop();
     if (outcomes_) outcomes_->Stop();
     if (attendance_) attendance_->Stop();
@@ -118,11 +120,8 @@ class ShardServerImpl final : public ShardServer {
   std::string LeaderEndpoint() const {
     const replication::ReplicatedLog* log = host_ ? host_->proposer().log() : nullptr;
     if (log == nullptr) return "";
-    const replication::LeaderState leader = log->Leader();
-    for (const replication::Member& member : options_.members) {
-      if (leader.leader && *leader.leader == member.replica && member.replica != options_.replica) {
-        return member.address;
-      }
+    for (const replication::MemberStatus& member : log->Members()) {
+      if (member.leads && member.replica != options_.replica) return member.address;
     }
     return "";
   }
@@ -148,6 +147,8 @@ class ShardServerImpl final : public ShardServer {
       if (imports_) imports_->LeaderStopped();
     };
     TERRANE_ASSIGN_OR_RETURN(host_, ShardHost::Open(std::move(host)));
+    // A group of several knows by itself when a directory is not the one that it should be.
+    host_->proposer().SetAdmitted(options_.members.size() > 1 || options_.join);
     host_->mutable_core()->ask_metadata = [this] {
       if (outcomes_) outcomes_->Poke();
     };
@@ -173,6 +174,8 @@ class ShardServerImpl final : public ShardServer {
     log.directory = options_.directory / "raft";
     log.identity = IdentityIn(cluster);
     log.members = options_.members;
+    log.join = options_.join;
+    log.on_rejoin = options_.on_rejoin;
     if (log.members.empty()) {
       log.members.push_back({options_.replica, options_.advertise.empty() ? options_.listen : options_.advertise});
     }
@@ -207,12 +210,17 @@ class ShardServerImpl final : public ShardServer {
     options.endpoint = options_.advertise.empty() ? server_->address() : options_.advertise;
     options.registration.set_cluster(cluster);
     options.registration.set_shard(options_.shard);
-    if (options_.members.size() > 1) {
+    options.registration.set_replica_id(options_.replica.value());
+    options.replica = options_.replica;
+    if (options_.join) {
+      // Who it is to the group, the group's leader says.
+    } else if (options_.members.size() > 1) {
       for (const replication::Member& member : options_.members) AddReplica(member.replica, member.address, &options);
     } else {
       AddReplica(options_.replica, options.endpoint, &options);
     }
     options.on_registered = [this](const std::string& told) { Registered(told); };
+    options.on_refused = [](const absl::Status& why) { EndRefused("the metadata service refuses this replica", why); };
     outcomes_ = std::make_unique<OutcomeWatch>(&host_->core(), outcome_metadata_.get());
     attendance_ = std::make_unique<Attendance>(&host_->core(), metadata_.get(), statistics_.get(), std::move(options));
     running_attendance_ = attendance_.get();
@@ -231,18 +239,21 @@ class ShardServerImpl final : public ShardServer {
 
   // The first start of a directory: now it is known whose it is.
   void Registered(const std::string& cluster) {
+    host_->proposer().SetAdmitted(true);
     if (host_->proposer().log() != nullptr) return;
     {
       std::ofstream file(ClusterFile());
       file << cluster << '\n';
     }
-    if (absl::Status status = OpenLog(cluster); !status.ok()) {
-      // As a refusal at the start would: only that the metadata service had to be asked first whose directory it is.
-      LogError("shard", "the log cannot be opened", {{"status", status}});
-      FlushLogs();
-      std::cerr << "error: " << MessageOf(status) << std::endl;
-      std::_Exit(ExitCodeFor(status));
-    }
+    if (absl::Status status = OpenLog(cluster); !status.ok()) EndRefused("the log cannot be opened", status);
+  }
+
+  // As a refusal at the start would: only that the metadata service had to be asked first.
+  [[noreturn]] static void EndRefused(std::string_view what, const absl::Status& why) {
+    LogError("shard", what, {{"status", why}});
+    FlushLogs();
+    std::cerr << "error: " << MessageOf(why) << std::endl;
+    std::_Exit(ExitCodeFor(why));
   }
 
   const ShardServerOptions options_;
@@ -272,9 +283,13 @@ class ShardServerImpl final : public ShardServer {
 
 absl::StatusOr<std::unique_ptr<ShardServer>> ShardServer::Start(ShardServerOptions options) {
   TERRANE_RETURN_IF_ERROR(Check(options));
-  auto server = std::make_unique<ShardServerImpl>(std::move(options));
-  TERRANE_RETURN_IF_ERROR(server->Start());
-  return server;
+  const auto start = [](ShardServerOptions of_life) -> absl::StatusOr<std::unique_ptr<ShardServer>> {
+    auto server = std::make_unique<ShardServerImpl>(std::move(of_life));
+    TERRANE_RETURN_IF_ERROR(server->Start());
+    return server;
+  };
+  const bool grouped = options.join || options.members.size() > 1;
+  return grouped ? StartRejoining(std::move(options), start) : start(std::move(options));
 }
 
 }  // namespace terrane::shard

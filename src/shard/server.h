@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,7 +23,9 @@ struct ShardServerOptions {
   std::string shard;    // "s1"
   ReplicaId replica{1};
   std::vector<replication::Member> members;  // of the group, this one included; empty: this one alone
-  std::vector<std::string> metadata;         // endpoints of terrane-meta, at least one
+  // An empty directory is that of a replica that joins a group which exists (replication/replicated_log.h).
+  bool join = false;
+  std::vector<std::string> metadata;  // endpoints of terrane-meta, at least one
   rpc::TlsFiles tls;
   bool insecure = false;  // allows an address that is not loopback without TLS
   replication::Timeouts timeouts;
@@ -31,6 +34,8 @@ struct ShardServerOptions {
   int64_t cache_bytes = 64 << 20;  // RocksDB's block cache
   // For tests and the bench: each sync of the log and of the store takes this much longer, as on a slower disk.
   std::chrono::milliseconds test_sync_delay{0};
+  // In a group of several: this directory cannot go on, but the group can (rejoin.h sets it). Null: the process ends.
+  std::function<void(const absl::Status&)> on_rejoin;
   // A mistake on disk while running ends the process with exit code 70 (replication/replicated_log.h).
 };
 
@@ -42,7 +47,8 @@ class ShardServer {
   //   kInvalidArgument     the options
   //   kUnavailable         the address is in use
   //   kFailedPrecondition  the directory is in use, somebody else's, or of a newer format: the message says which
-  //   kDataLoss            damaged: the message names file and place
+  //   kDataLoss            damaged: the message names file and place. In a group of several it begins again from its
+  //                        peers instead (rejoin.h)
   static absl::StatusOr<std::unique_ptr<ShardServer>> Start(ShardServerOptions options);
   virtual ~ShardServer() = default;  // stops
 

@@ -32,9 +32,25 @@ v1::ShardStatistics StatisticsCollector::Collect() {
     statistics.set_disk_free_bytes(static_cast<int64_t>(disk->free_bytes));
     statistics.set_disk_total_bytes(static_cast<int64_t>(disk->total_bytes));
   }
+  AddReplicas(&statistics);
   AddOplog(&statistics);
   AddRates(&statistics);
   return statistics;
+}
+
+void StatisticsCollector::AddReplicas(v1::ShardStatistics* statistics) const {
+  const replication::ReplicatedLog* log = core_->proposer->log();
+  if (log == nullptr) return;
+  for (const replication::MemberStatus& member : log->Members()) {
+    v1::ReplicaStatus* replica = statistics->add_replicas();
+    replica->set_replica_id(member.replica.value());
+    replica->set_endpoint(member.address);
+    replica->set_learner(!member.voter);
+    replica->set_leader(member.leads);
+    replica->set_applied(member.applied.value());
+    replica->set_match(member.match.value());
+    replica->set_silent_ms(member.silent.count());
+  }
 }
 
 void StatisticsCollector::AddOplog(v1::ShardStatistics* statistics) const {

@@ -18,6 +18,7 @@ class StatisticsCollector {
   terrane::v1::ShardStatistics Collect();
 
  private:
+  void AddReplicas(terrane::v1::ShardStatistics* statistics) const;
   void AddOplog(terrane::v1::ShardStatistics* statistics) const;
   void AddRates(terrane::v1::ShardStatistics* statistics);
 

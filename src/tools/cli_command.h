@@ -57,6 +57,8 @@ void AddCollectionCommands(CLI::App& app, Cli& cli);
 void AddChunkCommands(CLI::App& app, Cli& cli);
 void AddMigrationCommands(CLI::App& app, Cli& cli);
 void AddShardCommands(CLI::App& app, Cli& cli);
+// `shard replica ...` and `shard step-down`; `shard` is the group of AddShardCommands.
+void AddReplicaCommands(CLI::App& shard, Cli& cli);
 void AddImportCommand(CLI::App& app, Cli& cli);
 void AddExportCommand(CLI::App& app, Cli& cli);
 void AddDocumentCommands(CLI::App& app, Cli& cli);

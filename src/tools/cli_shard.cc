@@ -54,12 +54,13 @@ absl::StatusOr<int> RunAdd(Cli& cli, const NoOptions&) {
 }  // namespace
 
 void AddShardCommands(CLI::App& app, Cli& cli) {
-  CLI::App& group = *app.add_subcommand("shard", "Shards: list, add");
+  CLI::App& group = *app.add_subcommand("shard", "Shards: list, add, step-down, replica");
   group.require_subcommand(1);
   AddCommand(group, cli, "list", "Shards with their leaders and what they hold", std::make_shared<NoOptions>(),
              RunList);
   AddCommand(group, cli, "add", "Start one more shard of the local cluster in --dir", std::make_shared<NoOptions>(),
              RunAdd);
+  AddReplicaCommands(group, cli);
 }
 
 }  // namespace terrane::tools

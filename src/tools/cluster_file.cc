@@ -34,6 +34,7 @@ bool ParseProcess(std::string_view line, ClusterProcess* process) {
   process->name = pairs["name"];
   process->shard = pairs["shard"];
   process->endpoint = pairs["endpoint"];
+  process->join = pairs["join"] == "1";
   return !process->name.empty() && !process->endpoint.empty() && ParseRole(pairs["role"], &process->role) &&
          absl::SimpleAtoi(pairs["replica"], &process->replica) &&
          absl::SimpleAtoi(pairs["pid"], &process->process.pid) &&
@@ -102,6 +103,9 @@ absl::StatusOr<ClusterFile> ClusterFile::Load(const std::filesystem::path& direc
                                   "; this version reads up to ", kFormat, ". Use a newer terrane");
       }
       file.cluster = pairs["cluster"];
+    } else if (line.starts_with("programs ")) {
+      file.programs = line.substr(9);
+      good = !file.programs.empty();
     } else if (line.starts_with("process ")) {
       good = ParseProcess(line, &file.processes.emplace_back());
     } else if (line.starts_with("flag role=")) {
@@ -118,9 +122,11 @@ absl::StatusOr<ClusterFile> ClusterFile::Load(const std::filesystem::path& direc
 
 absl::Status ClusterFile::Save(const std::filesystem::path& directory) const {
   std::string text = StrCat("format=", kFormat, " cluster=", cluster, "\n");
+  if (!programs.empty()) StrAppend(&text, "programs ", programs, "\n");
   for (const ClusterProcess& p : processes) {
     StrAppend(&text, "process name=", p.name, " role=", RoleName(p.role), " shard=", p.shard, " replica=", p.replica,
-              " endpoint=", p.endpoint, " pid=", p.process.pid, " started=", p.process.started, "\n");
+              " endpoint=", p.endpoint, " pid=", p.process.pid, " started=", p.process.started, p.join ? " join=1" : "",
+              "\n");
   }
   for (const auto& [role, list] : flags) {
     for (const std::string& flag : list) StrAppend(&text, "flag role=", RoleName(role), " ", flag, "\n");

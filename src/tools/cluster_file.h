@@ -27,10 +27,12 @@ struct ClusterProcess {
   uint64_t replica = 0;  // from 1; metadata nodes and shards
   std::string endpoint;  // host:port, kept for restarts
   ProcessId process;     // as last started
+  bool join = false;     // shards: a replica that was added to its group
 };
 
 struct ClusterFile {
-  std::string cluster;  // id of the cluster
+  std::string cluster;   // id of the cluster
+  std::string programs;  // directory of the programs, if it was given; empty: next to whoever starts them
   std::vector<ClusterProcess> processes;
   std::map<Role, std::vector<std::string>> flags;  // beyond those that every process gets
 

@@ -29,6 +29,7 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 constexpr milliseconds kStopLimit{10'000};
 constexpr milliseconds kKillLimit{10'000};
 constexpr milliseconds kBetweenLooks{20};
+constexpr uint64_t kMostReplicas = 26;  // s1-a to s1-z
 
 SteadyTime After(milliseconds limit) {
   return std::chrono::steady_clock::now() + limit;
@@ -177,8 +178,9 @@ absl::StatusOr<std::unique_ptr<LocalCluster>> LocalCluster::Start(LocalClusterOp
 }
 
 absl::StatusOr<std::unique_ptr<LocalCluster>> LocalCluster::Open(const fs::path& directory) {
-  TERRANE_RETURN_IF_ERROR(ClusterFile::Load(directory).status());
+  TERRANE_ASSIGN_OR_RETURN(const ClusterFile file, ClusterFile::Load(directory));
   LocalClusterOptions options;
+  options.programs = file.programs;
   std::error_code error;
   options.directory = fs::canonical(directory, error);
   return std::unique_ptr<LocalCluster>(new LocalCluster(std::move(options)));
@@ -192,6 +194,7 @@ absl::StatusOr<ClusterFile> LocalCluster::NewCluster() const {
   ClusterFile file;
   file.cluster = NewUniqueId();
   file.flags = options_.flags;
+  if (options_.programs != DirectoryOfThisProgram()) file.programs = options_.programs.native();
   if (options_.log_level != "info") {
     for (Role role : {Role::kMetadata, Role::kShard, Role::kProxy}) {
       file.flags[role].push_back("--log-level=" + options_.log_level);
@@ -227,6 +230,7 @@ std::vector<std::string> LocalCluster::CommandOf(const ClusterFile& file, const 
     command.push_back("--members=" + absl::StrJoin(members, ","));
   }
   if (process.role == Role::kShard) command.push_back("--name=" + process.shard);
+  if (process.join) command.push_back("--join");
   if (process.role != Role::kMetadata) command.push_back("--metadata=" + metadata);
   std::vector<std::string> detours;
   for (const ClusterProcess& other : file.processes) {
@@ -475,6 +479,42 @@ absl::StatusOr<std::string> LocalCluster::AddShard() {
   TERRANE_RETURN_IF_ERROR(AwaitHealthy(launched));
   TERRANE_RETURN_IF_ERROR(AwaitServing(file));
   return shard;
+}
+
+absl::StatusOr<ProcessInfo> LocalCluster::AddReplica(std::string_view shard) {
+  TERRANE_ASSIGN_OR_RETURN(DirectoryLock lock, DirectoryLock::Take(options_.directory));
+  TERRANE_ASSIGN_OR_RETURN(ClusterFile file, ClusterFile::Load(options_.directory));
+  uint64_t replica = 0;
+  for (const ClusterProcess* process : file.OfShard(shard)) replica = std::max(replica, process->replica);
+  if (replica == 0) return NotFound("no shard ", shard, " in ", options_.directory.native());
+  // A number is not used again as long as a directory bears its name: it would be another replica's.
+  std::error_code error;
+  do {
+    ++replica;
+  } while (fs::exists(options_.directory / ReplicaName(shard, replica), error));
+  if (replica > kMostReplicas) {
+    return FailedPrecondition("shard ", shard, " has used up its names, up to ", ReplicaName(shard, kMostReplicas),
+                              ". Remove the directories of replicas that are gone");
+  }
+  ClusterProcess added{ReplicaName(shard, replica), Role::kShard, std::string(shard), replica, "", {}};
+  added.join = true;
+  file.processes.push_back(added);
+  TERRANE_RETURN_IF_ERROR(ChooseEndpoints(&file));
+  ClusterProcess* process = &file.processes.back();
+  TERRANE_RETURN_IF_ERROR(Launch(file, process));
+  TERRANE_RETURN_IF_ERROR(file.Save(options_.directory));
+  lock.Release();
+  TERRANE_RETURN_IF_ERROR(AwaitHealthy({*process}));
+  return Process(process->name);
+}
+
+absl::StatusOr<int> LocalCluster::ForgetReplica(std::string_view name) {
+  TERRANE_ASSIGN_OR_RETURN(const int killed, StopProcess(name));
+  TERRANE_ASSIGN_OR_RETURN(DirectoryLock lock, DirectoryLock::Take(options_.directory));
+  TERRANE_ASSIGN_OR_RETURN(ClusterFile file, ClusterFile::Load(options_.directory));
+  std::erase_if(file.processes, [&](const ClusterProcess& process) { return process.name == name; });
+  TERRANE_RETURN_IF_ERROR(file.Save(options_.directory));
+  return killed;
 }
 
 }  // namespace terrane::tools

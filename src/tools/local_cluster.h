@@ -94,6 +94,11 @@ class LocalCluster {
   // Starts one more shard with empty directories and as many replicas as s1 has; returns its name when it is registered
   // and has a leader. kCancelled: interrupted; it goes on to start.
   absl::StatusOr<std::string> AddShard();
+  // Starts one more replica of a shard, with an empty directory, and returns when it is healthy. It waits to be taken
+  // in (client::Client::ChangeReplica). kNotFound: no such shard.
+  absl::StatusOr<ProcessInfo> AddReplica(std::string_view shard);
+  // Stops a replica that has left its group, and forgets it; its directory stays. Returns 1 if it had to be killed.
+  absl::StatusOr<int> ForgetReplica(std::string_view name);
 
  private:
   class Spawner;

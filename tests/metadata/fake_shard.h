@@ -120,6 +120,7 @@ class FakeShard : public v1::ShardMove::Service, public v1::ShardAdmin::Service 
   grpc::Status Describe(grpc::ServerContext*, const v1::DescribeRequest*, v1::DescribeResponse* response) override {
     std::lock_guard lock(mutex_);
     *response = description_;
+    response->set_leader(true);
     return grpc::Status::OK;
   }
   grpc::Status Audit(grpc::ServerContext*, const v1::AuditRequest*, v1::AuditResponse* response) override {

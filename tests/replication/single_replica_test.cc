@@ -255,7 +255,7 @@ TEST_F(SingleReplicaTest, T51_AnEmptyLogUnderDataIsRefused) {
   log_.reset();
   options_.directory = "/empty";
   absl::Status status = Open();
-  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
   EXPECT_THAT(status.ToString(), HasSubstr("do not belong together"));
 }
 

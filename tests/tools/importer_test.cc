@@ -81,6 +81,13 @@ class FakeClient : public client::Client {
     return Refused();
   }
   absl::StatusOr<v1::ListShardsResponse> ListShards(client::CallOptions) override { return Refused(); }
+  absl::StatusOr<v1::ChangeReplicaResponse> ChangeReplica(const v1::ChangeReplicaRequest&,
+                                                          client::CallOptions) override {
+    return Refused();
+  }
+  absl::StatusOr<v1::StepDownResponse> StepDown(const v1::StepDownRequest&, client::CallOptions) override {
+    return Refused();
+  }
   absl::StatusOr<int64_t> Check(v1::CheckRequest, const std::function<void(const v1::CheckEvent&)>&,
                                 client::CallOptions) override {
     return Refused();

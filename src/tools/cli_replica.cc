@@ -1,0 +1,298 @@
+// terrane shard replica list|add|promote|remove|replace, terrane shard step-down
+#include <thread>
+
+#include "absl/strings/str_format.h"
+#include "common/process.h"
+#include "tools/cli_command.h"
+#include "tools/interrupt.h"
+#include "tools/json.h"
+#include "tools/table.h"
+
+namespace terrane::tools {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kBetweenLooks{50};
+
+struct ReplicaOptions {
+  std::string shard;
+  std::string replica;  // number, or the name of a process of the local cluster
+  std::string with;     // replace: number of the new one
+  std::string endpoint;
+  bool no_wait = false;
+};
+
+absl::StatusOr<uint64_t> NumberOf(Cli& cli, std::string_view flag, const std::string& replica) {
+  uint64_t number = 0;
+  if (absl::SimpleAtoi(replica, &number) && number > 0) return number;
+  if (cli.directory.empty()) return InvalidArgument(flag, ": \"", replica, "\" is not the number of a replica");
+  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<LocalCluster> cluster, cli.OpenCluster());
+  TERRANE_ASSIGN_OR_RETURN(const ProcessInfo info, cluster->Process(replica));
+  if (info.process.role != Role::kShard) return InvalidArgument(flag, ": ", replica, " is no replica of a shard");
+  return info.process.replica;
+}
+
+// The process of a replica, if the cluster is a local one.
+std::optional<ProcessInfo> ProcessOf(Cli& cli, const std::string& shard, uint64_t replica) {
+  if (cli.directory.empty()) return std::nullopt;
+  absl::StatusOr<std::unique_ptr<LocalCluster>> cluster = cli.OpenCluster();
+  if (!cluster.ok()) return std::nullopt;
+  for (ProcessInfo& info : (*cluster)->Processes()) {
+    if (info.process.shard == shard && info.process.replica == replica) return std::move(info);
+  }
+  return std::nullopt;
+}
+
+absl::StatusOr<v1::Shard> FindShard(Cli& cli, client::Client& client, const std::string& name) {
+  TERRANE_ASSIGN_OR_RETURN(const v1::ListShardsResponse list, client.ListShards(cli.Call()));
+  std::string names;
+  for (const v1::Shard& shard : list.shards()) {
+    if (shard.name() == name) return shard;
+    StrAppend(&names, names.empty() ? "" : ", ", shard.name());
+  }
+  return NotFound("no shard ", name, ". Shards: ", names);
+}
+
+absl::StatusOr<v1::Shard> Change(Cli& cli, client::Client& client, const std::string& shard, v1::ReplicaChange change,
+                                 uint64_t replica, const std::string& endpoint = "") {
+  v1::ChangeReplicaRequest request;
+  request.set_shard(shard);
+  request.set_change(change);
+  request.set_replica_id(replica);
+  request.set_endpoint(endpoint);
+  absl::StatusOr<v1::ChangeReplicaResponse> response = client.ChangeReplica(request, cli.Call());
+  if (!response.ok()) return Explain(client, response.status(), "", shard);
+  return response->shard();
+}
+
+// Until the shard's leader says that it votes; kCancelled when interrupted.
+absl::Status AwaitVoter(Cli& cli, client::Client& client, const std::string& shard, uint64_t replica) {
+  const InterruptWatch watch;
+  uint64_t told = 0;
+  while (true) {
+    absl::StatusOr<v1::Shard> state = FindShard(cli, client, shard);
+    if (absl::IsNotFound(state.status())) return state.status();
+    uint64_t leader_applied = 0;
+    uint64_t applied = 0;
+    if (state.ok()) {
+      for (const v1::ReplicaStatus& status : state->statistics().replicas()) {
+        if (status.replica_id() == replica && !status.learner()) return absl::OkStatus();
+        if (status.replica_id() == replica) applied = status.applied();
+        if (status.leader()) leader_applied = status.applied();
+      }
+      if (!cli.json && cli.err_is_terminal && leader_applied + applied != told) {
+        told = leader_applied + applied;
+        cli.err << absl::StrFormat("\rreplica %d of %s fetches data: applied %d of %d  ", replica, shard, applied,
+                                   leader_applied)
+                << std::flush;
+      }
+    }
+    if (Interrupted() != 0) {
+      return absl::CancelledError(StrCat("interrupted; replica ", replica, " of ", shard,
+                                         " goes on by itself. Look: terrane shard replica list ", shard));
+    }
+    std::this_thread::sleep_for(kBetweenLooks);
+  }
+}
+
+void PrintReplicas(const Cli& cli, const v1::Shard& shard) {
+  std::vector<std::vector<std::string>> rows = {{"replica", "endpoint", "role", "applied", "last heard"}};
+  for (const v1::ShardReplica& replica : shard.replicas()) {
+    std::string role = replica.learner() ? "learner" : "voter";
+    std::string applied = "-";
+    std::string heard = "-";
+    for (const v1::ReplicaStatus& status : shard.statistics().replicas()) {
+      if (status.replica_id() != replica.replica_id()) continue;
+      if (status.leader()) role = "leader";
+      applied = StrCat(status.applied());
+      heard = status.leader() ? "-" : status.silent_ms() < 1000 ? "now" : StrCat(status.silent_ms() / 1000, " s ago");
+    }
+    rows.push_back({StrCat(replica.replica_id()), replica.endpoint(), role, applied, heard});
+  }
+  for (const std::string& line : Table({{.right = true}, {}, {}, {.right = true}, {}}, rows)) cli.Line(line);
+}
+
+absl::StatusOr<int> RunList(Cli& cli, const ReplicaOptions& options) {
+  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
+  TERRANE_ASSIGN_OR_RETURN(const v1::Shard shard, FindShard(cli, *client, options.shard));
+  if (cli.json) {
+    cli.Line(ToJson(shard));
+  } else {
+    PrintReplicas(cli, shard);
+  }
+  return kExitOk;
+}
+
+struct Added {
+  uint64_t replica = 0;
+  std::string endpoint;
+  std::string name;  // of the process of a local cluster; else empty
+};
+
+// Adds a replica as a learner; in a local cluster also its process.
+absl::StatusOr<Added> Add(Cli& cli, client::Client& client, const std::string& shard, const std::string& number,
+                          const std::string& endpoint) {
+  TERRANE_RETURN_IF_ERROR(FindShard(cli, client, shard).status());
+  Added added;
+  if (endpoint.empty()) {
+    if (cli.directory.empty()) {
+      return InvalidArgument(
+          "--endpoint is missing. Start terrane-shard with --join on its machine, then add it with its --replica "
+          "NUMBER and --endpoint HOST:PORT; for a local cluster give --dir instead");
+    }
+    TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<LocalCluster> cluster, cli.OpenCluster());
+    TERRANE_ASSIGN_OR_RETURN(const ProcessInfo info, cluster->AddReplica(shard));
+    added = {info.process.replica, info.process.endpoint, info.process.name};
+  } else {
+    if (number.empty())
+      return InvalidArgument("--replica is missing: the number that the new replica was started with");
+    TERRANE_ASSIGN_OR_RETURN(added.replica, NumberOf(cli, "--replica", number));
+    added.endpoint = endpoint;
+  }
+  TERRANE_RETURN_IF_ERROR(Change(cli, client, shard, v1::ADD, added.replica, added.endpoint).status());
+  return added;
+}
+
+void PrintDone(const Cli& cli, const std::string& text, const std::string& shard, uint64_t replica) {
+  if (cli.json) {
+    cli.Line(JsonObject().Add("shard", shard).Add("replica", static_cast<int64_t>(replica)).Add("done", true).Finish());
+  } else {
+    if (cli.err_is_terminal) cli.err << "\r\033[K" << std::flush;
+    cli.Line(text);
+  }
+}
+
+std::string NameOf(const Added& added, const std::string& shard) {
+  return added.name.empty() ? StrCat("replica ", added.replica, " of ", shard) : added.name;
+}
+
+absl::StatusOr<int> RunAdd(Cli& cli, const ReplicaOptions& options) {
+  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
+  TERRANE_ASSIGN_OR_RETURN(const Added added, Add(cli, *client, options.shard, options.replica, options.endpoint));
+  if (!options.no_wait) TERRANE_RETURN_IF_ERROR(AwaitVoter(cli, *client, options.shard, added.replica));
+  PrintDone(cli,
+            StrCat(NameOf(added, options.shard), " at ", added.endpoint,
+                   options.no_wait ? " learns; it votes as soon as its data is close" : " is a voter"),
+            options.shard, added.replica);
+  return kExitOk;
+}
+
+absl::StatusOr<int> RunPromote(Cli& cli, const ReplicaOptions& options) {
+  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
+  TERRANE_ASSIGN_OR_RETURN(const uint64_t replica, NumberOf(cli, "--replica", options.replica));
+  TERRANE_RETURN_IF_ERROR(Change(cli, *client, options.shard, v1::PROMOTE, replica).status());
+  PrintDone(cli, StrCat("replica ", replica, " of ", options.shard, " is a voter"), options.shard, replica);
+  return kExitOk;
+}
+
+// Out of the group; in a local cluster its process ends too.
+absl::Status Remove(Cli& cli, client::Client& client, const std::string& shard, uint64_t replica) {
+  TERRANE_ASSIGN_OR_RETURN(const v1::Shard before, FindShard(cli, client, shard));
+  bool member = false;
+  for (const v1::ShardReplica& known : before.replicas()) member = member || known.replica_id() == replica;
+  const std::optional<ProcessInfo> process = ProcessOf(cli, shard, replica);
+  if (!member && !process) return NotFound("shard ", shard, " has no replica ", replica);
+  TERRANE_RETURN_IF_ERROR(Change(cli, client, shard, v1::REMOVE, replica).status());
+  if (!process) return absl::OkStatus();
+  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<LocalCluster> cluster, cli.OpenCluster());
+  return cluster->ForgetReplica(process->process.name).status();
+}
+
+absl::StatusOr<int> RunRemove(Cli& cli, const ReplicaOptions& options) {
+  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
+  TERRANE_ASSIGN_OR_RETURN(const uint64_t replica, NumberOf(cli, "--replica", options.replica));
+  const std::optional<ProcessInfo> process = ProcessOf(cli, options.shard, replica);
+  TERRANE_RETURN_IF_ERROR(Remove(cli, *client, options.shard, replica));
+  PrintDone(cli,
+            StrCat("replica ", replica, " of ", options.shard, " is removed",
+                   process ? StrCat("; its directory is still there: ", process->directory.native())
+                           : ". Its process can be stopped"),
+            options.shard, replica);
+  return kExitOk;
+}
+
+absl::StatusOr<int> RunReplace(Cli& cli, const ReplicaOptions& options) {
+  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
+  TERRANE_ASSIGN_OR_RETURN(const uint64_t old, NumberOf(cli, "--replica", options.replica));
+  TERRANE_ASSIGN_OR_RETURN(const v1::Shard before, FindShard(cli, *client, options.shard));
+  bool member = false;
+  for (const v1::ShardReplica& known : before.replicas()) member = member || known.replica_id() == old;
+  if (!member) return NotFound("shard ", options.shard, " has no replica ", old);
+  TERRANE_ASSIGN_OR_RETURN(const Added added, Add(cli, *client, options.shard, options.with, options.endpoint));
+  TERRANE_RETURN_IF_ERROR(AwaitVoter(cli, *client, options.shard, added.replica));
+  TERRANE_RETURN_IF_ERROR(Remove(cli, *client, options.shard, old));
+  PrintDone(cli, StrCat(NameOf(added, options.shard), " at ", added.endpoint, " has taken the place of replica ", old),
+            options.shard, added.replica);
+  return kExitOk;
+}
+
+absl::StatusOr<int> RunStepDown(Cli& cli, const ReplicaOptions& options) {
+  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
+  v1::StepDownRequest request;
+  request.set_shard(options.shard);
+  if (!options.replica.empty()) {
+    TERRANE_ASSIGN_OR_RETURN(const uint64_t to, NumberOf(cli, "--to", options.replica));
+    request.set_to(to);
+  }
+  const absl::StatusOr<v1::StepDownResponse> response = client->StepDown(request, cli.Call());
+  if (!response.ok()) return Explain(*client, response.status(), "", options.shard);
+  if (cli.json) {
+    cli.Line(ToJson(*response));
+  } else {
+    cli.Line(
+        StrCat("replica ", response->leader(), " leads ", options.shard, " now, at ", response->leader_endpoint()));
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddReplicaCommands(CLI::App& shard, Cli& cli) {
+  CLI::App& group = *shard.add_subcommand("replica", "Replicas of a shard: list, add, promote, remove, replace");
+  group.require_subcommand(1);
+  const auto add = [&](const std::string& name, const std::string& help,
+                       absl::StatusOr<int> (*run)(Cli&, const ReplicaOptions&)) {
+    auto options = std::make_shared<ReplicaOptions>();
+    CLI::App* command = AddCommand(group, cli, name, help, options, run);
+    command->add_option("shard", options->shard, "Name of the shard: s1")->required();
+    return std::pair(command, options);
+  };
+  const auto which = [](CLI::App* command, ReplicaOptions* options, const std::string& help) {
+    return command->add_option("--replica", options->replica, help)->type_name("REPLICA");
+  };
+  const std::string by_number = "Number, or name of the process in a local cluster: 2, s1-b";
+
+  add("list", "Replicas with their roles and how far they are", RunList);
+  {
+    auto [command, options] = add("add", "Add a replica: it fetches the data, then votes", RunAdd);
+    which(command, options.get(), "Number that it was started with; not for a local cluster");
+    command->add_option("--endpoint", options->endpoint, "Where it listens; not for a local cluster")
+        ->type_name("HOST:PORT");
+    command->add_flag("--no-wait", options->no_wait, "Do not wait until it votes");
+  }
+  {
+    auto [command, options] = add("promote", "Make a replica that learns a voter now", RunPromote);
+    which(command, options.get(), by_number)->required();
+  }
+  {
+    auto [command, options] = add("remove", "Take a replica out of its shard", RunRemove);
+    which(command, options.get(), by_number)->required();
+  }
+  {
+    auto [command, options] = add("replace", "Add a replica, wait until it votes, remove another", RunReplace);
+    which(command, options.get(), "The one to remove. " + by_number)->required();
+    command->add_option("--with", options->with, "Number of the new one; not for a local cluster")
+        ->type_name("REPLICA");
+    command->add_option("--endpoint", options->endpoint, "Where the new one listens; not for a local cluster")
+        ->type_name("HOST:PORT");
+  }
+  auto step = std::make_shared<ReplicaOptions>();
+  CLI::App* command =
+      AddCommand(shard, cli, "step-down", "Hand leadership of a shard to another replica", step, RunStepDown);
+  command->add_option("shard", step->shard, "Name of the shard: s1")->required();
+  command->add_option("--to", step->replica, "Which; else whoever is most up to date. " + by_number)
+      ->type_name("REPLICA");
+}
+
+}  // namespace terrane::tools

@@ -1,0 +1,345 @@
+// Replicas of a shard come, go, are wiped and damaged, on real processes, while clients write.
+//
+// TERRANE_LONG=1: 2 GB instead of 100 MB, and every kind of damage many times.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <random>
+
+#include "client/client.h"
+#include "document/extended_json.h"
+#include "support/await.h"
+#include "support/counter_workload.h"
+#include "support/mini_cluster.h"
+
+namespace terrane::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+using ::testing::HasSubstr;
+
+bool Long() {
+  const char* is_long = std::getenv("TERRANE_LONG");
+  return is_long != nullptr && std::string_view(is_long) != "0";
+}
+
+class ReplicaSetTest : public ::testing::Test {
+ protected:
+  void Start(MiniClusterOptions options = {.shards = 1, .replicas = 3}) {
+    auto cluster = MiniCluster::Start(std::move(options));
+    ASSERT_TRUE(cluster.ok()) << cluster.status();
+    cluster_ = *std::move(cluster);
+  }
+  void StartTraffic() {
+    auto workload = test::CounterWorkload::Start(
+        {.proxy = cluster_->processes().ProxyEndpoints().front(), .collection = "test.counters", .ballast = 200});
+    ASSERT_TRUE(workload.ok()) << workload.status();
+    workload_ = *std::move(workload);
+    AwaitProgress();
+  }
+  void AwaitProgress() {
+    const absl::Status progress = workload_->AwaitProgress(100);
+    ASSERT_TRUE(progress.ok()) << progress;
+  }
+  // Every counter is right, and no replica differs from its digest.
+  void Judge() {
+    const absl::Status verified = workload_->StopAndVerify();
+    EXPECT_TRUE(verified.ok()) << verified;
+    const CliResult checked = cluster_->Terrane({"check"});
+    EXPECT_EQ(checked.exit, 0) << checked.out << checked.err;
+  }
+
+  v1::Shard Shard() const {
+    const auto list = cluster_->client().ListShards();
+    if (list.ok()) {
+      for (const v1::Shard& shard : list->shards()) {
+        if (shard.name() == "s1") return shard;
+      }
+    }
+    return {};
+  }
+  uint64_t Leader() const {
+    const v1::Shard shard = Shard();
+    for (const v1::ReplicaStatus& replica : shard.statistics().replicas()) {
+      if (replica.leader()) return replica.replica_id();
+    }
+    return 0;
+  }
+  static std::string Name(uint64_t replica) {
+    return StrCat("s1-", std::string(1, static_cast<char>('a' + replica - 1)));
+  }
+  // As the shard's leader says, within its last second.
+  bool IsVoter(uint64_t replica) const {
+    const v1::Shard shard = Shard();
+    return std::any_of(shard.statistics().replicas().begin(), shard.statistics().replicas().end(),
+                       [&](const auto& status) { return status.replica_id() == replica && !status.learner(); });
+  }
+  static int64_t WallMs() {
+    return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  }
+  // Voter, and has applied what the leader had a moment ago; heard of since `since_ms`.
+  bool IsUpToDate(uint64_t replica, int64_t since_ms) const {
+    const v1::Shard shard = Shard();
+    if (shard.last_heartbeat_ms() < since_ms + 600) return false;
+    uint64_t leader = 0, own = 0;
+    for (const auto& status : shard.statistics().replicas()) {
+      if (status.leader()) leader = status.applied();
+      if (status.replica_id() == replica && !status.learner() && status.silent_ms() < 500) own = status.applied();
+    }
+    return own > 0 && own + 2000 > leader;
+  }
+  fs::path Data(uint64_t replica) const { return cluster_->directory() / Name(replica) / "data"; }
+  std::string LogOf(uint64_t replica) const {
+    std::ifstream file(cluster_->directory() / Name(replica) / "log");
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  std::unique_ptr<MiniCluster> cluster_;
+  std::unique_ptr<test::CounterWorkload> workload_;
+};
+
+TEST_F(ReplicaSetTest, ReplicasComeAndGoUnderTraffic) {
+  Start();
+  StartTraffic();
+  CliResult result = cluster_->Terrane({"shard", "replica", "add", "s1"});
+  EXPECT_EQ(result.exit, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("s1-d at "));
+  EXPECT_THAT(result.out, HasSubstr(" is a voter"));
+  result = cluster_->Terrane({"shard", "replica", "replace", "s1", "--replica", "s1-b"});
+  EXPECT_EQ(result.exit, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("s1-e at "));
+  EXPECT_THAT(result.out, HasSubstr("has taken the place of replica 2"));
+  result = cluster_->Terrane({"shard", "step-down", "s1", "--to", "s1-e"});
+  EXPECT_EQ(result.exit, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("replica 5 leads s1 now"));
+  result = cluster_->Terrane({"shard", "replica", "remove", "s1", "--replica", "1"});
+  EXPECT_EQ(result.exit, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("its directory is still there"));
+  EXPECT_TRUE(Await([&] { return Shard().replicas_size() == 3; }));
+  result = cluster_->Terrane({"shard", "replica", "list", "s1"});
+  EXPECT_THAT(result.out, HasSubstr("leader"));
+  AwaitProgress();
+  Judge();
+}
+
+TEST_F(ReplicaSetTest, MembershipRefusesWhatMakesNoSense) {
+  Start();
+  const auto refused = [&](std::vector<std::string> arguments, const std::string& why) {
+    const CliResult result = cluster_->Terrane(std::move(arguments));
+    EXPECT_NE(result.exit, 0);
+    EXPECT_THAT(result.err, HasSubstr(why));
+  };
+  refused({"shard", "replica", "add", "s9"}, "no shard s9");
+  refused({"shard", "replica", "remove", "s1", "--replica", "7"}, "shard s1 has no replica 7");
+  refused({"shard", "replica", "remove", "s1", "--replica", "x"}, "no process x");
+  refused({"shard", "replica", "promote", "s1", "--replica", "7"}, "is no member");
+  refused({"shard", "step-down", "s1", "--to", "7"}, "no replica 7 of s1");
+  refused({"shard", "replica", "add", "s1", "--endpoint", "127.0.0.1:1"}, "--replica is missing");
+  // With one of three away, another one may not go.
+  ASSERT_TRUE(Await([&] { return Leader() != 0; }));
+  const uint64_t leader = Leader();
+  const uint64_t dead = leader % 3 + 1;
+  const uint64_t other = 6 - leader - dead;
+  ASSERT_TRUE(cluster_->processes().Kill(Name(dead)).ok());
+  ASSERT_TRUE(Await([&] {
+    const v1::Shard shard = Shard();
+    for (const auto& status : shard.statistics().replicas()) {
+      if (status.replica_id() == dead && status.silent_ms() > 1'000) return true;
+    }
+    return false;
+  }));
+  refused({"shard", "replica", "remove", "s1", "--replica", StrCat(other)}, "would lose its quorum");
+}
+
+TEST_F(ReplicaSetTest, T51_AnOldCopyOfAShardOfOneIsRefused) {
+  Start({.shards = 1, .replicas = 1});
+  ASSERT_TRUE(cluster_->processes().StopProcess("s1-a").ok());
+  fs::copy(Data(1), cluster_->directory() / "last-week", fs::copy_options::recursive);
+  for (int i = 0; i < 2; ++i) {
+    const size_t before = LogOf(1).size();
+    ASSERT_TRUE(cluster_->processes().StartProcess("s1-a").ok());
+    ASSERT_TRUE(Await([&] { return LogOf(1).find("msg=registered", before) != std::string::npos; }));
+    ASSERT_TRUE(cluster_->processes().StopProcess("s1-a").ok());
+  }
+  fs::rename(Data(1), cluster_->directory() / "this-week");
+  fs::rename(cluster_->directory() / "last-week", Data(1));
+  // It has been started twice since the copy was made, so this is an older start than the known one.
+  (void)cluster_->processes().StartProcess("s1-a");
+  EXPECT_TRUE(Await([&] {
+    return cluster_->processes().Process("s1-a")->state == tools::ProcessState::kStopped ||
+           LogOf(1).find("is an old copy") != std::string::npos;
+  })) << LogOf(1);
+  EXPECT_THAT(LogOf(1), HasSubstr("is an old copy"));
+}
+
+TEST_F(ReplicaSetTest, AWipedReplicaComesBackWhileWritesGoOn) {
+  Start();
+  const int64_t bytes = Long() ? 2'000'000'000 : 100'000'000;
+  v1::CreateCollectionRequest create;
+  create.set_name("test.load");
+  ASSERT_TRUE(cluster_->client().CreateCollection(create).ok());
+  std::mt19937_64 random(1);
+  std::string text(10'000, ' ');
+  int64_t loaded = 0;
+  for (int64_t id = 0; loaded < bytes;) {
+    std::vector<std::string> batch;
+    for (int i = 0; i < 100; ++i, ++id) {
+      for (size_t at = 0; at < text.size(); at += 8) {
+        const uint64_t word = random();
+        for (size_t j = 0; j < 8; ++j) text[at + j] = static_cast<char>('a' + (word >> (8 * j)) % 26);
+      }
+      auto document = document::DocumentFromJson(StrCat("{\"_id\": ", id, ", \"text\": \"", text, "\"}"));
+      ASSERT_TRUE(document.ok()) << document.status();
+      loaded += static_cast<int64_t>(document->size());
+      batch.push_back(*std::move(document));
+    }
+    const auto inserted = cluster_->client().Insert("test.load", std::move(batch), {.deadline = milliseconds(60'000)});
+    ASSERT_TRUE(inserted.ok()) << inserted.status();
+  }
+  StartTraffic();
+  const uint64_t wiped = Leader() % 3 + 1;
+  ASSERT_TRUE(cluster_->processes().Kill(Name(wiped)).ok());
+  fs::remove_all(Data(wiped));
+  const auto rate = [&](milliseconds time) {
+    const int64_t before = workload_->acknowledged();
+    std::this_thread::sleep_for(time);  // the time over which is counted
+    return static_cast<double>(workload_->acknowledged() - before) * 1000 / static_cast<double>(time.count());
+  };
+  const double without = rate(milliseconds(1'000));
+  const int64_t writes_before = workload_->acknowledged();
+  const auto start = std::chrono::steady_clock::now();
+  const int64_t since = WallMs();
+  ASSERT_TRUE(cluster_->processes().StartProcess(Name(wiped)).ok());
+  ASSERT_TRUE(Await([&] { return IsUpToDate(wiped, since); }, std::chrono::minutes(10))) << LogOf(wiped);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double during = static_cast<double>(workload_->acknowledged() - writes_before) / seconds;
+  std::cout << "a wiped replica of " << loaded / 1'000'000 << " MB votes again after " << seconds << " s; " << without
+            << " writes/s without it, " << during << " writes/s meanwhile" << std::endl;
+  EXPECT_GT(during, 0);
+  EXPECT_THAT(LogOf(wiped), HasSubstr("begins again from its peers"));
+  // It can be the majority's other half: whatever was acknowledged is there.
+  const uint64_t leader = Leader();
+  const uint64_t third = 6 - leader - wiped;
+  ASSERT_TRUE(cluster_->processes().Kill(Name(third)).ok());
+  AwaitProgress();
+  Judge();
+}
+
+// What is done to the directory of a replica that does not run.
+struct Damage {
+  const char* name;
+  void (*apply)(const fs::path& data, std::mt19937_64* random);
+};
+
+fs::path AnyFile(const fs::path& directory, std::mt19937_64* random) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
+    if (entry.is_regular_file() && entry.file_size() > 0) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files.empty() ? fs::path() : files[(*random)() % files.size()];
+}
+
+void Edit(const fs::path& path, std::mt19937_64* random, size_t bytes, bool zero) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  const uint64_t size = fs::file_size(path);
+  const uint64_t at = (*random)() % std::max<uint64_t>(1, size - std::min<uint64_t>(size, bytes) + 1);
+  std::string content(bytes, '\0');
+  file.seekg(static_cast<std::streamoff>(at));
+  file.read(content.data(), static_cast<std::streamsize>(bytes));
+  content.resize(static_cast<size_t>(file.gcount()));
+  file.clear();
+  if (zero) {
+    std::fill(content.begin(), content.end(), '\0');
+  } else if (!content.empty()) {
+    content[0] = static_cast<char>(content[0] ^ (1 << (*random)() % 8));
+  }
+  file.seekp(static_cast<std::streamoff>(at));
+  file.write(content.data(), static_cast<std::streamsize>(content.size()));
+}
+
+const Damage kDamages[] = {
+    {"flipped bit in log/",
+     [](const fs::path& data, std::mt19937_64* r) { Edit(AnyFile(data / "raft/log", r), r, 1, false); }},
+    {"flipped bit in store/",
+     [](const fs::path& data, std::mt19937_64* r) { Edit(AnyFile(data / "store", r), r, 1, false); }},
+    {"flipped bit in identity",
+     [](const fs::path& data, std::mt19937_64* r) { Edit(data / "raft/identity", r, 1, false); }},
+    {"zeroed sector", [](const fs::path& data, std::mt19937_64* r) { Edit(AnyFile(data, r), r, 512, true); }},
+    {"truncated file",
+     [](const fs::path& data, std::mt19937_64* r) {
+       const fs::path path = AnyFile(data, r);
+       fs::resize_file(path, (*r)() % fs::file_size(path));
+     }},
+    {"missing file", [](const fs::path& data, std::mt19937_64* r) { fs::remove(AnyFile(data, r)); }},
+};
+
+// Whatever is damaged on one replica of three: it is refused by name, it begins again from its peers, or what was
+// damaged is not used; nothing that was acknowledged is lost, and the replicas agree.
+TEST_F(ReplicaSetTest, DamageOnOneOfThreeLosesNothing) {
+  Start();
+  StartTraffic();
+  const int each = Long() ? 35 : 2;
+  const uint64_t seed = 20261122;
+  std::mt19937_64 random(seed);
+  std::map<std::string, std::map<std::string, int>> table;
+  for (const Damage& damage : kDamages) {
+    for (int i = 0; i < each && !HasFatalFailure(); ++i) {
+      ASSERT_TRUE(Await([&] { return Leader() != 0; }));
+      const uint64_t victim = Leader() % 3 + 1;
+      SCOPED_TRACE(StrCat(damage.name, " number ", i, " of seed ", seed, " on ", Name(victim)));
+      ASSERT_TRUE(cluster_->processes().Kill(Name(victim)).ok());
+      const fs::path kept = cluster_->directory() / "kept";
+      fs::remove_all(kept);
+      for (const char* aside : {"raft.damaged", "store.damaged"}) fs::remove_all(Data(victim) / aside);
+      damage.apply(Data(victim), &random);
+      const size_t log_before = LogOf(victim).size();
+      int64_t since = WallMs();
+      const absl::Status started = cluster_->processes().StartProcess(Name(victim));
+      std::string outcome;
+      ASSERT_TRUE(Await(
+          [&] {
+            if (cluster_->processes().Process(Name(victim))->state == tools::ProcessState::kStopped) {
+              outcome = "refused";
+            } else if (IsUpToDate(victim, since)) {
+              outcome = fs::exists(Data(victim) / "raft.damaged") ? "begun again from its peers" : "not used";
+            }
+            return !outcome.empty();
+          },
+          std::chrono::seconds(60)))
+          << LogOf(victim).substr(log_before);
+      ++table[damage.name][outcome];
+      if (outcome == "refused") {
+        // By name: the message says which file.
+        EXPECT_THAT(StrCat(started.message(), LogOf(victim).substr(log_before)), HasSubstr("data/"));
+        fs::remove_all(Data(victim));
+        since = WallMs();
+        ASSERT_TRUE(cluster_->processes().StartProcess(Name(victim)).ok());
+        ASSERT_TRUE(Await([&] { return IsUpToDate(victim, since); }, std::chrono::seconds(60))) << LogOf(victim);
+      }
+      AwaitProgress();
+    }
+  }
+  for (const auto& [what, outcomes] : table) {
+    std::cout << what << ":";
+    for (const auto& [outcome, count] : outcomes) std::cout << "  " << outcome << " " << count;
+    std::cout << std::endl;
+  }
+  Judge();
+  // Each replica, also those that do not lead, holds what its digest says.
+  for (uint64_t to = 1; to <= 3; ++to) {
+    const CliResult handed = cluster_->Terrane({"shard", "step-down", "s1", "--to", StrCat(to)});
+    EXPECT_EQ(handed.exit, 0) << handed.err;
+    const CliResult checked = cluster_->Terrane({"check"});
+    EXPECT_EQ(checked.exit, 0) << checked.out << checked.err;
+  }
+}
+
+}  // namespace
+}  // namespace terrane::testing
