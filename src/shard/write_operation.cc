@@ -31,6 +31,7 @@ absl::StatusOr<WriteOperation::Ground> WriteOperation::Stand() {
     TERRANE_RETURN_IF_ERROR(CheckRange(core_, route_, *RequestedRange(route_, nullptr, ""), true));
     return Unavailable("the copy is being removed");
   }
+  unconfirmed_ = term;
   return Ground{term, *std::move(view)};
 }
 
@@ -56,7 +57,8 @@ void WriteOperation::Propose(Term term, std::vector<v1::ShardEntry> entries,
   answers->then = std::move(then);
   for (size_t i = 0; i < entries.size(); ++i) {
     // All callbacks come on the apply thread, so nothing needs a lock.
-    core_.proposer->Propose(term, std::move(entries[i]), [answers, i](ProposeResult result) {
+    core_.proposer->Propose(term, std::move(entries[i]), [self = shared_from_this(), answers, i](ProposeResult result) {
+      if (result.outcome == replication::ProposeOutcome::kApplied) self->unconfirmed_.reset();
       answers->results[i] = std::move(result);
       if (--answers->missing == 0) answers->then(std::move(answers->results));
     });
@@ -65,7 +67,22 @@ void WriteOperation::Propose(Term term, std::vector<v1::ShardEntry> entries,
 
 void WriteOperation::Finish(absl::Status status) {
   hold_.Release();
-  std::exchange(done_, nullptr)(std::move(status));
+  // "Try again" needs no proof.
+  if (!unconfirmed_ || absl::IsUnavailable(status)) return Answer(std::move(status));
+  const Term term = *unconfirmed_;
+  replication::ReplicatedLog* log = core_.proposer->log();
+  // The lease is asked for after the view was taken: whoever holds it now held the office then.
+  if (log->HasLease() && StillLeads(term).ok()) return Answer(std::move(status));
+  log->ReadIndex([self = shared_from_this(), term, status = std::move(status)](absl::Status confirmed) {
+    // Another leader may have confirmed it, to what is a follower by now.
+    if (confirmed.ok()) confirmed = self->StillLeads(term);
+    self->Answer(confirmed.ok() ? status : confirmed);
+  });
+}
+
+absl::Status WriteOperation::StillLeads(Term term) const {
+  TERRANE_ASSIGN_OR_RETURN(const Term now, core_.proposer->ServingTerm());
+  return now == term ? absl::OkStatus() : Unavailable("the leader changed under the request");
 }
 
 std::string WriteOperation::NewRetry(const v1::RetryId& id, v1::RetryRecord counts) const {

@@ -53,7 +53,9 @@ class WriteOperation : public std::enable_shared_from_this<WriteOperation> {
   void Propose(Term term, std::vector<terrane::v1::ShardEntry> entries,
                std::function<void(std::vector<replication::ProposeResult>)> then);
 
-  // Releases the latches, then answers.
+  // Releases the latches, then answers. An answer that rests on a Stand alone ("nothing matches", "it is there
+  // already") is a read: it goes out only if this replica led at that time, by its lease or by asking the others (trap
+  // T03).
   void Finish(absl::Status status);
 
   // Serialized record of one statement on one document, with its expiry.
@@ -70,7 +72,13 @@ class WriteOperation : public std::enable_shared_from_this<WriteOperation> {
   Latches::Hold hold_;
 
  private:
+  void Answer(absl::Status status) { std::exchange(done_, nullptr)(std::move(status)); }
+  // OK: still the leader in the term.
+  absl::Status StillLeads(Term term) const;
+
   DoneCallback done_;
+  // Of the last Stand, until an entry of that term was applied, which proves that it was the leader's.
+  std::optional<Term> unconfirmed_;
 };
 
 // What is to be done to each document that matches: the parsed part of Modify and ModifyMany.

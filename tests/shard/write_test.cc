@@ -401,5 +401,42 @@ TEST_F(WriteTest, ScanPagesInKeyOrder) {
   EXPECT_TRUE(absl::IsInvalidArgument(Read(&ReadPath::Scan, scan, &page)));
 }
 
+// A leader that was deposed without noticing must not say what is not there, or there already: another one has changed
+// it.
+TEST_F(WriteTest, T03_AnswersWithoutAnEntryAreConfirmed) {
+  ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a", "n": 5})").ok());
+  replication::ReplicatedLog* real = host_->proposer().log();
+  const Term term = real->Leader().term;
+  FakeLog log;
+  host_->proposer().SetLog(&log);
+  auto compare = ModifyOf("a", 1, R"({"$set": {"n": 7}})");
+  compare.set_filter(Json(R"({"n": 6})"));
+  auto unnamed = compare;
+  unnamed.mutable_key()->clear_id();
+  const std::vector<std::pair<std::string, std::function<absl::Status()>>> answers = {
+      {"nothing matches", [&] { return Modify(compare).status(); }},
+      {"nothing is selected", [&] { return Modify(unnamed).status(); }},
+      {"it is there already", [&] { return Insert(R"({"_id": 1, "k": "a"})"); }},
+  };
+  for (const auto& [name, answer] : answers) {
+    log.SetLeader(true, true, term);
+    log.SetLease(true);
+    log.read_index = absl::UnavailableError("nobody is asked");
+    EXPECT_FALSE(absl::IsUnavailable(answer())) << name;
+    log.SetLease(false);
+    EXPECT_TRUE(absl::IsUnavailable(answer())) << name;
+    log.read_index = absl::OkStatus();
+    EXPECT_FALSE(absl::IsUnavailable(answer())) << name;
+    log.before_read_index = [&] { log.SetLeader(true, true, Term(term.value() + 2)); };
+    EXPECT_TRUE(absl::IsUnavailable(answer())) << name;
+    log.SetLeader(true, true, term);
+    log.before_read_index = [&] { log.SetLeader(false, false, Term(term.value() + 1)); };
+    EXPECT_TRUE(absl::IsUnavailable(answer())) << name;
+    log.before_read_index = nullptr;
+  }
+  EXPECT_EQ(log.proposals(), 0u);
+  host_->proposer().SetLog(real);
+}
+
 }  // namespace
 }  // namespace terrane::shard
