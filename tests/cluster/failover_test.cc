@@ -28,14 +28,19 @@ int Faults(int in_short, int in_long) {
 class FailoverTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto cluster = MiniCluster::Start({.shards = 1, .replicas = 3, .network = true});
+    auto cluster = MiniCluster::Start({.shards = 1, .replicas = 3, .proxies = 2, .network = true});
     ASSERT_TRUE(cluster.ok()) << cluster.status();
     cluster_ = *std::move(cluster);
     for (const tools::ProcessInfo& info : cluster_->processes().Processes()) {
       if (info.process.shard == kShard) replicas_.insert(info.process.name);
     }
-    auto workload =
-        HistoryWorkload::Start({.proxies = cluster_->processes().ProxyEndpoints(), .collection = "test.histories"});
+    auto admin = client::Client::Connect({.proxies = {cluster_->Endpoint("p1")}});
+    ASSERT_TRUE(admin.ok()) << admin.status();
+    admin_ = *std::move(admin);
+    auto workload = HistoryWorkload::Start({.proxies = {cluster_->Endpoint("p1")},
+                                            .collection = "test.histories",
+                                            .guests = 4,
+                                            .guest_proxies = {cluster_->Endpoint("p2")}});
     ASSERT_TRUE(workload.ok()) << workload.status();
     workload_ = *std::move(workload);
     AwaitProgress();
@@ -49,18 +54,19 @@ class FailoverTest : public ::testing::Test {
   }
   void TearDown() override {
     workload_.reset();
+    admin_.reset();
     cluster_.reset();
   }
 
   // Enough to be sure that the shard serves again.
-  void AwaitProgress() {
-    const absl::Status progress = workload_->AwaitProgress(200);
+  void AwaitProgress(int64_t more = 200) {
+    const absl::Status progress = workload_->AwaitProgress(more);
     ASSERT_TRUE(progress.ok()) << progress;
   }
 
   // The process that leads the shard, as the metadata service knows; "" if it does not.
   std::string Leader() const {
-    const auto status = cluster_->client().Status({.deadline = std::chrono::seconds(2)});
+    const auto status = admin_->Status({.deadline = std::chrono::seconds(2)});
     if (!status.ok()) return "";
     for (const v1::Shard& shard : status->shards()) {
       for (const std::string& replica : replicas_) {
@@ -75,13 +81,31 @@ class FailoverTest : public ::testing::Test {
     return others;
   }
   // Until another replica than `old` leads and serves.
-  void AwaitOtherLeader(const std::string& old) {
+  void AwaitOtherLeader(const std::string& old, int64_t progress = 200) {
     ASSERT_TRUE(Await([&] {
       const std::string leader = Leader();
       return !leader.empty() && leader != old;
     })) << old
         << " still leads";
-    AwaitProgress();
+    AwaitProgress(progress);
+  }
+
+  void SetEachDirection(const DirectionFaults& faults) {
+    for (const std::string& a : replicas_) {
+      for (const std::string& b : replicas_) cluster_->network().SetDirection(a, b, faults);
+    }
+  }
+  void KillLeaders(int kills, int64_t progress = 200) {
+    for (int i = 0; i < kills && !HasFatalFailure(); ++i) {
+      const std::string leader = Leader();
+      ASSERT_NE(leader, "");
+      workload_->MarkFault("kill -9 of " + leader);
+      ASSERT_TRUE(cluster_->processes().Kill(leader).ok());
+      AwaitOtherLeader(leader, progress);
+      const absl::Status restarted = cluster_->processes().StartProcess(leader);
+      ASSERT_TRUE(restarted.ok()) << restarted;
+      AwaitProgress(progress);
+    }
   }
 
   // Everything heals before it is called. `longest`: a gap that nobody has to wait for.
@@ -104,25 +128,25 @@ class FailoverTest : public ::testing::Test {
 
   std::unique_ptr<MiniCluster> cluster_;
   std::set<std::string> replicas_;
-  std::unique_ptr<HistoryWorkload> workload_;
+  std::unique_ptr<client::Client> admin_;      // through p1
+  std::unique_ptr<HistoryWorkload> workload_;  // its guests are on p2
   double per_second_ = 0;
   int64_t in_flight_ = 0;
 };
 
 TEST_F(FailoverTest, KilledLeaders) {
   const int kills = Faults(3, 210);
-  for (int i = 0; i < kills && !HasFatalFailure(); ++i) {
-    const std::string leader = Leader();
-    ASSERT_NE(leader, "");
-    workload_->MarkFault("kill -9 of " + leader);
-    ASSERT_TRUE(cluster_->processes().Kill(leader).ok());
-    AwaitOtherLeader(leader);
-    const absl::Status restarted = cluster_->processes().StartProcess(leader);
-    ASSERT_TRUE(restarted.ok()) << restarted;
-    AwaitProgress();
-  }
+  KillLeaders(kills);
   Judge();
   EXPECT_GE(in_flight_, kills - kills / 20);
+}
+
+// Followers learn late what is committed: a new leader has acknowledged writes in its log that it has not applied yet.
+TEST_F(FailoverTest, T47_LeadersKilledWithSlowLinks) {
+  SetEachDirection({.delay = milliseconds(10), .jitter = milliseconds(50)});
+  KillLeaders(Faults(2, 50), /*progress=*/60);
+  cluster_->network().Heal();
+  Judge();
 }
 
 TEST_F(FailoverTest, PausedLeaders) {
@@ -178,16 +202,55 @@ TEST_F(FailoverTest, LeaderThatDoesNotHearItsFollowers) {
   Judge();
 }
 
+// Only guests are left on the old leader's side, and nobody tells them that another one leads.
+class DeposedLeaderTest : public FailoverTest {
+ protected:
+  void CutOffWithItsGuests(const std::string& leader) {
+    FaultNetwork& network = cluster_->network();
+    std::set<std::string> others = Followers(leader);
+    network.Isolate(leader, others);
+    others.insert("m1");
+    network.Isolate("p2", others);
+    // Writers shall not wait for it.
+    network.SetConnections("p1", leader, {.refuse = true});
+    network.Cut("p1", leader);
+  }
+};
+
+TEST_F(DeposedLeaderTest, T03_CutOffWithGuestsItGivesNoOldAnswer) {
+  for (int i = 0; i < Faults(3, 50) && !HasFatalFailure(); ++i) {
+    const std::string leader = Leader();
+    ASSERT_NE(leader, "");
+    workload_->MarkFault("partition of " + leader + " and its guests");
+    CutOffWithItsGuests(leader);
+    AwaitOtherLeader(leader);
+    cluster_->network().Heal();
+    AwaitProgress();
+  }
+  Judge();
+}
+
+TEST_F(DeposedLeaderTest, T03_WokenUpItGivesNoOldAnswer) {
+  for (int i = 0; i < Faults(3, 50) && !HasFatalFailure(); ++i) {
+    const std::string leader = Leader();
+    ASSERT_NE(leader, "");
+    workload_->MarkFault("pause of " + leader + " and its guests");
+    CutOffWithItsGuests(leader);
+    ASSERT_TRUE(cluster_->processes().Pause(leader).ok());
+    AwaitOtherLeader(leader);
+    ASSERT_TRUE(cluster_->processes().Resume(leader).ok());
+    AwaitProgress();
+    cluster_->network().Heal();
+    AwaitProgress();
+  }
+  Judge();
+}
+
 TEST_F(FailoverTest, LossyAndSlowLinks) {
   FaultNetwork& network = cluster_->network();
-  const auto each_direction = [&](const DirectionFaults& faults) {
-    for (const std::string& a : replicas_) {
-      for (const std::string& b : replicas_) network.SetDirection(a, b, faults);
-    }
-  };
   for (int i = 0; i < Faults(1, 20) && !HasFatalFailure(); ++i) {
     workload_->MarkFault("slow links");
-    each_direction({.delay = milliseconds(5), .jitter = milliseconds(20), .bytes_per_second = 1 << 20});
+    SetEachDirection({.delay = milliseconds(5), .jitter = milliseconds(20), .bytes_per_second = 1 << 20});
     AwaitProgress();
     workload_->MarkFault("links that break after half a second");
     for (const std::string& a : replicas_) {

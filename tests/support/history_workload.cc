@@ -28,14 +28,19 @@ bool Unknown(const absl::Status& status) {
 class HistoryWorkload::ClientLoop {
  public:
   ClientLoop(HistoryWorkload* workload, int number, std::unique_ptr<client::Client> client)
-      : w_(*workload), number_(number), client_(std::move(client)), random_(static_cast<uint64_t>(number) + 1) {}
+      : w_(*workload),
+        number_(number),
+        is_guest_(number >= workload->options_.clients),
+        client_(std::move(client)),
+        random_(static_cast<uint64_t>(number) + 1) {}
 
   void Run() {
     while (!w_.stop_) {
-      const size_t place =
-          random_.Below(static_cast<uint64_t>(w_.options_.registers + w_.options_.counters + w_.options_.lists));
+      const int places =
+          is_guest_ ? w_.options_.registers : w_.options_.registers + w_.options_.counters + w_.options_.lists;
+      const size_t place = random_.Below(static_cast<uint64_t>(places));
       Document* document = w_.DocumentAt(place);
-      const bool impatient = w_.options_.impatient > 0 && random_.OneIn(w_.options_.impatient);
+      const bool impatient = is_guest_ || (w_.options_.impatient > 0 && random_.OneIn(w_.options_.impatient));
       const milliseconds deadline = impatient ? w_.options_.short_deadline : w_.options_.deadline;
       const absl::Status status = Perform(Choose(document), document, deadline);
       if (!status.ok()) return w_.Fail(status);
@@ -62,6 +67,11 @@ class HistoryWorkload::ClientLoop {
     operation.value = ++w_.last_value_;
     switch (document->model) {
       case Model::kRegister: {
+        if (is_guest_) {
+          operation.type = Type::kCompareAndSet;
+          operation.expected = document->acknowledged;
+          break;
+        }
         const auto seen = last_seen_.find(document);
         operation.type = seen != last_seen_.end() && random_.OneIn(3) ? Type::kCompareAndSet : Type::kWrite;
         if (operation.type == Type::kCompareAndSet) operation.expected = seen->second;
@@ -105,6 +115,7 @@ class HistoryWorkload::ClientLoop {
       ++w_.succeeded_;
       if (document->model == Model::kRegister && (operation.type != Type::kCompareAndSet || operation.applied)) {
         last_seen_[document] = operation.value;
+        if (operation.type != Type::kRead) document->acknowledged = operation.value;
       }
     }
     records_.emplace_back(document, std::move(operation));
@@ -154,6 +165,7 @@ class HistoryWorkload::ClientLoop {
 
   HistoryWorkload& w_;
   const int number_;
+  const bool is_guest_;
   const std::unique_ptr<client::Client> client_;
   Random random_;
   std::map<Document*, int64_t> last_seen_;
@@ -166,10 +178,10 @@ HistoryWorkload::HistoryWorkload(HistoryOptions options) : options_(std::move(op
 absl::StatusOr<std::unique_ptr<HistoryWorkload>> HistoryWorkload::Start(HistoryOptions options) {
   std::unique_ptr<HistoryWorkload> workload(new HistoryWorkload(std::move(options)));
   HistoryWorkload& w = *workload;
-  const auto connect = [&] {
-    return client::Client::Connect({.proxies = w.options_.proxies, .deadline = w.options_.deadline});
+  const auto connect = [&](const std::vector<std::string>& proxies) {
+    return client::Client::Connect({.proxies = proxies, .deadline = w.options_.deadline});
   };
-  TERRANE_ASSIGN_OR_RETURN(w.admin_, connect());
+  TERRANE_ASSIGN_OR_RETURN(w.admin_, connect(w.options_.proxies));
   terrane::v1::CreateCollectionRequest create;
   create.set_name(w.options_.collection);
   create.set_chunks(1);
@@ -183,8 +195,9 @@ absl::StatusOr<std::unique_ptr<HistoryWorkload>> HistoryWorkload::Start(HistoryO
       TERRANE_RETURN_IF_ERROR(w.AddDocument(w.admin_.get(), model, place));
     }
   }
-  for (int i = 0; i < w.options_.clients; ++i) {
-    TERRANE_ASSIGN_OR_RETURN(auto client, connect());
+  for (int i = 0; i < w.options_.clients + w.options_.guests; ++i) {
+    TERRANE_ASSIGN_OR_RETURN(auto client,
+                             connect(i < w.options_.clients ? w.options_.proxies : w.options_.guest_proxies));
     w.loops_.push_back(std::make_unique<ClientLoop>(&w, i, std::move(client)));
   }
   for (const auto& loop : w.loops_) w.threads_.emplace_back([l = loop.get()] { l->Run(); });
@@ -278,7 +291,7 @@ absl::StatusOr<HistoryResult> HistoryWorkload::Stop() {
   }
   for (const auto& loop : loops_) {
     result.operations += loop->reads_given_up();
-    result.unknown += loop->reads_given_up();
+    result.reads_given_up += loop->reads_given_up();
     for (const auto& [document, operation] : loop->records()) {
       ++result.operations;
       if (operation.unknown()) ++result.unknown;
@@ -321,10 +334,10 @@ std::vector<Gap> HistoryWorkload::Gaps(const std::vector<DocumentHistory>& histo
 }
 
 std::string HistoryResult::Summary() const {
-  std::string text =
-      absl::StrFormat("%d operations in %.1f s (%.0f per second), %d of them (%.2f %%) unknown, %d documents",
-                      operations, seconds, static_cast<double>(operations) / seconds, unknown,
-                      100.0 * static_cast<double>(unknown) / static_cast<double>(operations), histories.size());
+  std::string text = absl::StrFormat(
+      "%d operations in %.1f s (%.0f per second), %d of them (%.2f %%) unknown, %d reads given up, %d documents",
+      operations, seconds, static_cast<double>(operations) / seconds, unknown,
+      100.0 * static_cast<double>(unknown) / static_cast<double>(operations), reads_given_up, histories.size());
   if (gaps.empty()) return text;
   std::vector<int64_t> sorted;
   for (const Gap& gap : gaps) sorted.push_back(gap.without_success.count());

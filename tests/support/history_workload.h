@@ -27,7 +27,11 @@ struct HistoryOptions {
   int registers = 2;
   int counters = 2;
   int lists = 2;
-  int clients = 8;             // each uses all documents
+  int clients = 8;  // each uses all documents
+  // More clients, through proxies of their own, which always give up soon: they read the registers and compare them
+  // with what was acknowledged last.
+  int guests = 0;
+  std::vector<std::string> guest_proxies;
   int64_t longest_list = 100;  // then another document takes its place
   std::chrono::milliseconds deadline{5'000};
   // One in so many operations gives up soon, so that a fault leaves unknown outcomes behind.
@@ -46,7 +50,8 @@ struct HistoryResult {
   std::vector<DocumentHistory> histories;
   std::vector<Gap> gaps;
   int64_t operations = 0;
-  int64_t unknown = 0;  // of the operations
+  int64_t unknown = 0;         // of the operations: changes without an answer
+  int64_t reads_given_up = 0;  // of the operations
   double seconds = 0;
   std::string Summary() const;  // for people: rates, and p50, p99 and maximum of the gaps
 };
@@ -74,7 +79,8 @@ class HistoryWorkload {
     std::string id;
     Model model;
     std::atomic<int64_t> pushed{0};
-    std::mutex renewing;  // held by whoever puts another list in its place
+    std::atomic<int64_t> acknowledged{0};  // of a register: the value of some write that was so lately
+    std::mutex renewing;                   // held by whoever puts another list in its place
   };
   class ClientLoop;
 

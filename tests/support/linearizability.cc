@@ -86,12 +86,13 @@ class Shortening {
     bool compared = false;
     for (size_t i = 0; i < history_.operations.size(); ++i) {
       const Operation& one = history_.operations[i];
-      const bool stays = !gone.contains(i);
+      const bool failed = one.type == Type::kCompareAndSet && !one.unknown() && !one.applied;
+      const bool stays = !gone.contains(i) || (one.type == Type::kCompareAndSet && !failed);
       if (stays && one.type == Type::kRead) first_read = std::min(first_read, one.invoked);
       if (stays && one.type == Type::kRead) seen.insert(one.value);
       if (stays && one.type == Type::kCompareAndSet) {
         seen.insert(one.expected);
-        compared = compared || (!one.unknown() && !one.applied);
+        compared = compared || failed;
       }
     }
     DocumentHistory result{history_.name, history_.model, history_.initial, {}};
@@ -124,6 +125,14 @@ class Shortening {
   int64_t steps_ = kStepsToShorten;
 };
 
+}  // namespace
+
+DocumentHistory linearizability::Shorten(const DocumentHistory& history, std::chrono::nanoseconds until) {
+  return Shortening(history).Run(until);
+}
+
+namespace {
+
 std::string Line(const Operation& one, Model model, std::chrono::nanoseconds start, bool marked) {
   const auto text = [&](std::chrono::nanoseconds at) {
     return absl::StrFormat("%12.6f", std::chrono::duration<double>(at - start).count());
@@ -144,7 +153,7 @@ std::string Report(const DocumentHistory& history, const Failure& found) {
     const Operation& one = history.operations[other];
     until = std::max(until, one.unknown() ? one.invoked : one.returned);
   }
-  DocumentHistory shown = Shortening(history).Run(until);
+  DocumentHistory shown = linearizability::Shorten(history, until);
   const auto failures = Judge(shown, &steps);
   const Failure& failure = failures.ok() && !failures->empty() ? failures->front() : found;
 

@@ -1,6 +1,7 @@
 // Inside of the linearizability checker: a history as the search sees it, and the search. No reports.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -62,6 +63,10 @@ absl::StatusOr<Problem> Translate(const DocumentHistory& history);
 
 // No failure: linearizable. kResourceExhausted: not decided in *steps, which are counted down.
 absl::StatusOr<std::vector<Failure>> Solve(const Problem& problem, int64_t* steps);
+
+// A wrong history with as few operations as can be, still wrong. What happened after `until`, the return of what fits
+// nowhere, is none of its business.
+DocumentHistory Shorten(const DocumentHistory& history, std::chrono::nanoseconds until);
 
 // Both.
 absl::StatusOr<std::vector<Failure>> Judge(const DocumentHistory& history, int64_t* steps);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "support/linearizability_search.h"
 #include "support_test/histories.h"
 
 namespace terrane::testing {
@@ -90,6 +91,45 @@ TEST(LinearizabilityTest, AgreesWithTryingAllOrders) {
       ++(checked.ok() ? right : wrong);
     }
     EXPECT_GT(right, 2'000) << ModelName(model);
+    EXPECT_GT(wrong, 2'000) << ModelName(model);
+  }
+}
+
+// What is shown of a wrong history is wrong, too: nothing that explained an answer was left out.
+TEST(LinearizabilityTest, ShortenedHistoriesAreStillWrong) {
+  for (Model model : {Model::kRegister, Model::kCounter, Model::kList}) {
+    int wrong = 0;
+    for (uint64_t seed = 1; seed <= 20'000; ++seed) {
+      const DocumentHistory history = RandomHistory(model, seed);
+      int64_t steps = 1'000'000;
+      const auto failures = linearizability::Judge(history, &steps);
+      if (!failures.ok() || failures->empty()) continue;
+      const auto end = std::chrono::seconds(1);
+      const DocumentHistory shorter = linearizability::Shorten(history, end);
+      ASSERT_LE(shorter.operations.size(), history.operations.size());
+      ASSERT_FALSE(LinearizableByTrying(shorter)) << ModelName(model) << " seed " << seed;
+      // Every operation was there before, and every answer.
+      for (const Operation& operation : shorter.operations) {
+        ASSERT_TRUE(std::any_of(history.operations.begin(), history.operations.end(), [&](const Operation& one) {
+          return one.client == operation.client && one.type == operation.type && one.value == operation.value;
+        }));
+      }
+      // What somebody stood on is still there.
+      for (const Operation& operation : shorter.operations) {
+        if (model != Model::kRegister || operation.type == Type::kAdd) continue;
+        const bool sees =
+            operation.type == Type::kRead || (operation.type == Type::kCompareAndSet && operation.applied);
+        const int64_t seen = operation.type == Type::kRead ? operation.value : operation.expected;
+        if (!sees) continue;
+        const auto writes = [&](const Operation& one) {
+          return one.type != Type::kRead && one.value == seen && (one.applied || one.unknown());
+        };
+        ASSERT_EQ(std::any_of(shorter.operations.begin(), shorter.operations.end(), writes),
+                  std::any_of(history.operations.begin(), history.operations.end(), writes))
+            << ModelName(model) << " seed " << seed << ": " << Describe(operation, model);
+      }
+      ++wrong;
+    }
     EXPECT_GT(wrong, 2'000) << ModelName(model);
   }
 }
