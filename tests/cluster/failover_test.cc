@@ -142,7 +142,7 @@ TEST_F(FailoverTest, KilledLeaders) {
 }
 
 // Followers learn late what is committed: a new leader has acknowledged writes in its log that it has not applied yet.
-TEST_F(FailoverTest, T47_LeadersKilledWithSlowLinks) {
+TEST_F(FailoverTest, LeadersKilledWithSlowLinks) {
   SetEachDirection({.delay = milliseconds(10), .jitter = milliseconds(50)});
   KillLeaders(Faults(2, 50), /*progress=*/60);
   cluster_->network().Heal();

@@ -42,7 +42,6 @@ class FakeLog : public replication::ReplicatedLog {
   }
   // What a ReadIndex under way does before it is answered.
   std::function<void()> before_read_index;
-  absl::Status read_index;  // the answer
 
   void Propose(Term term, std::string data, std::function<void(replication::ProposeResult)> done) override {
     std::lock_guard lock(mutex_);
@@ -59,7 +58,7 @@ class FakeLog : public replication::ReplicatedLog {
   }
   void ReadIndex(std::function<void(absl::Status)> done) override {
     if (before_read_index) before_read_index();
-    done(read_index);
+    done(absl::OkStatus());
   }
   bool HasLease() const override { return lease_; }
   Position Applied() const override { return {}; }

@@ -401,13 +401,23 @@ TEST_F(WriteTest, ScanPagesInKeyOrder) {
   EXPECT_TRUE(absl::IsInvalidArgument(Read(&ReadPath::Scan, scan, &page)));
 }
 
+// Answers a read index as the test wants.
+class AskedLog : public FakeLog {
+ public:
+  void ReadIndex(std::function<void(absl::Status)> done) override {
+    if (before_read_index) before_read_index();
+    done(read_index);
+  }
+  absl::Status read_index;
+};
+
 // A leader that was deposed without noticing must not say what is not there, or there already: another one has changed
 // it.
 TEST_F(WriteTest, T03_AnswersWithoutAnEntryAreConfirmed) {
   ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a", "n": 5})").ok());
   replication::ReplicatedLog* real = host_->proposer().log();
   const Term term = real->Leader().term;
-  FakeLog log;
+  AskedLog log;
   host_->proposer().SetLog(&log);
   auto compare = ModifyOf("a", 1, R"({"$set": {"n": 7}})");
   compare.set_filter(Json(R"({"n": 6})"));
