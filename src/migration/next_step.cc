@@ -244,6 +244,33 @@ v1::ImportStep StageContext::ImportRequest() const {
   return step;
 }
 
+v1::PinStep StageContext::PinRequest() const {
+  v1::PinStep step;
+  auto* entry = step.mutable_entry();
+  *entry->mutable_move() = Ref();
+  entry->set_collection_id(record.collection_id());
+  *entry->mutable_range() = record.range();
+  entry->set_copy_id(record.source_copy());
+  return step;
+}
+
+v1::PrepareStep StageContext::PrepareRequest(uint64_t pin) const {
+  v1::PrepareStep step;
+  auto* entry = step.mutable_entry();
+  *entry->mutable_move() = Ref();
+  entry->set_collection_id(record.collection_id());
+  entry->set_epoch(seen.context.epoch);
+  *entry->mutable_range() = record.range();
+  entry->set_copy_id(record.target_copy());
+  entry->set_token(record.token());
+  entry->set_source(record.source());
+  entry->set_source_copy(record.source_copy());
+  entry->set_collection(seen.context.collection);
+  entry->set_shard_key(seen.context.shard_key);
+  entry->set_pin(pin);
+  return step;
+}
+
 SwitchCosts StageContext::Costs() const {
   SwitchCosts costs;
   if (seen.import) {

@@ -30,28 +30,12 @@ void PlanPreparing(StageContext& context) {
   }
   context.Wait("the source pins its oplog, the target makes an empty copy");
 
-  v1::PinStep pin;
-  *pin.mutable_entry()->mutable_move() = context.Ref();
-  pin.mutable_entry()->set_collection_id(record.collection_id());
-  *pin.mutable_entry()->mutable_range() = record.range();
-  pin.mutable_entry()->set_copy_id(record.source_copy());
-  const v1::StepResponse* pinned = context.Once(StepKind::kPin, record.source(), std::move(pin), kStepTimeout);
+  const v1::StepResponse* pinned = context.Once(StepKind::kPin, record.source(), context.PinRequest(), kStepTimeout);
   if (pinned == nullptr) return;
 
-  v1::PrepareStep prepare;
-  auto* entry = prepare.mutable_entry();
-  *entry->mutable_move() = context.Ref();
-  entry->set_collection_id(record.collection_id());
-  entry->set_epoch(context.seen.context.epoch);
-  *entry->mutable_range() = record.range();
-  entry->set_copy_id(record.target_copy());
-  entry->set_token(record.token());
-  entry->set_source(record.source());
-  entry->set_source_copy(record.source_copy());
-  entry->set_collection(context.seen.context.collection);
-  entry->set_shard_key(context.seen.context.shard_key);
-  entry->set_pin(pinned->position());
-  if (context.Once(StepKind::kPrepare, record.target(), std::move(prepare), kStepTimeout) == nullptr) return;
+  const auto* prepared =
+      context.Once(StepKind::kPrepare, record.target(), context.PrepareRequest(pinned->position()), kStepTimeout);
+  if (prepared == nullptr) return;
 
   v1::Migration update;
   update.set_pin(pinned->position());

@@ -40,6 +40,8 @@ class StageContext {
 
   v1::MoveRef Ref() const;
   v1::ImportStep ImportRequest() const;
+  v1::PinStep PinRequest() const;
+  v1::PrepareStep PrepareRequest(uint64_t pin) const;
   // Durations of the switch as far as this coordinator has measured them.
   SwitchCosts Costs() const;
   v1::EndAttemptStep EndAttemptRequest(uint32_t attempt, bool abort, bool source) const;

@@ -45,6 +45,14 @@ void Publish(StageContext& context, std::string why, bool measure) {
   context.Advance(Stage::kVerifying, std::move(update));
 }
 
+// What a logged step took was measured while the move was prepared, perhaps in the middle of an election. Both steps
+// are asked again, which changes nothing: else a move that was unlucky once would wait for ever.
+void MeasureSteps(StageContext& context) {
+  const v1::Migration& record = context.record;
+  context.Poll(StepKind::kPin, record.source(), context.PinRequest(), kMeasureInterval);
+  context.Poll(StepKind::kPrepare, record.target(), context.PrepareRequest(record.pin()), kMeasureInterval);
+}
+
 void PlanSwitch(StageContext& context) {
   const v1::Migration& record = context.record;
   const Observations& seen = context.seen;
@@ -63,6 +71,7 @@ void PlanSwitch(StageContext& context) {
   }
   const Milliseconds predicted = PredictPause(context.Costs());
   if (predicted > budget) {
+    MeasureSteps(context);
     return Publish(context,
                    StrCat("the predicted pause (", ToMs(predicted), ") is above the allowed one (", ToMs(budget),
                           "): the target lacks ", seen.import->lag_entries(), " entries and applies ",

@@ -107,6 +107,30 @@ TEST(NextStepTest, WaitsForItsTurn) {
   EXPECT_EQ(plan.waiting, "waits for its turn");
 }
 
+// A step that was timed in the middle of an election does not hold the move up for ever: it is timed again.
+TEST(NextStepTest, ASlowStepOfThePastIsMeasuredAgain) {
+  Conversation move;
+  move.record().set_max_pause_ms(300);
+  move.Accept();
+  move.Answer(StepKind::kPin, 100);
+  move.Answer(StepKind::kPrepare);
+  move.Accept();
+  move.AnswerImport(true);
+  move.Accept();
+  move.AnswerImport(true);
+  move.Accept();
+  move.seen().source_step = Milliseconds(800);
+  move.AnswerImport(true);
+  move.AnswerVerify(true, true);
+  EXPECT_EQ(move.Proposes(), "");
+  EXPECT_NE(move.waiting().find("above the allowed one"), std::string::npos) << move.waiting();
+  EXPECT_EQ(move.InFlight(), "pin@s1 prepare@s2");
+  EXPECT_EQ(move.Asked<v1::PrepareStep>(StepKind::kPrepare).entry().pin(), 100u);
+  move.Answer(StepKind::kPin, 100);
+  EXPECT_EQ(move.seen().source_step.count(), 0);
+  EXPECT_EQ(move.Proposes(), "fencing");
+}
+
 TEST(NextStepTest, I5_NothingIsSentToTheTargetBeforeTheSourceSaysF) {
   Conversation move;
   move.ReachFencing();
