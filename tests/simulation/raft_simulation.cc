@@ -11,7 +11,7 @@ SimulationResult RunRaftSimulation(const SimulationOptions& options) {
 }
 
 std::string ReplayCommand(const SimulationOptions& options) {
-  std::string command = "raft_simulate --first " + std::to_string(options.seed) + " --seeds 1 --steps " +
+  std::string command = "./dev simulate --raft --first " + std::to_string(options.seed) + " --seeds 1 --steps " +
                         std::to_string(options.steps_min);
   if (options.nodes != 0) command += " --nodes " + std::to_string(options.nodes);
   return command + " --trace";
