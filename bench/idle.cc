@@ -8,11 +8,12 @@ namespace terrane::bench {
 
 absl::StatusOr<std::unique_ptr<tools::LocalCluster>> StartCluster(const BenchOptions& options, const std::string& name,
                                                                   int shards, std::vector<std::string> shard_flags,
-                                                                  int metadata) {
+                                                                  int metadata, int replicas) {
   tools::LocalClusterOptions cluster;
   cluster.directory = options.directory / name;
   cluster.shards = shards;
   cluster.metadata = metadata;
+  cluster.replicas = replicas;
   cluster.tied = true;
   cluster.programs = options.programs;
   if (!shard_flags.empty()) cluster.flags[tools::Role::kShard] = std::move(shard_flags);

@@ -19,8 +19,10 @@ struct Section {
 };
 
 constexpr Section kSections[] = {
-    {"requests", BenchRequests}, {"slow-syncs", BenchSlowSyncs}, {"raft-host", BenchRaftHost}, {"move", BenchMove},
-    {"pauses", BenchPauses},     {"failover", BenchFailover},    {"idle", BenchIdle},
+    {"requests", BenchRequests}, {"slow-syncs", BenchSlowSyncs},
+    {"replicas", BenchReplicas}, {"raft-host", BenchRaftHost},
+    {"move", BenchMove},         {"pauses", BenchPauses},
+    {"failover", BenchFailover}, {"idle", BenchIdle},
 };
 
 int Main(int argc, char** argv) {
@@ -31,7 +33,8 @@ int Main(int argc, char** argv) {
   CommandLine command_line("terrane-bench", "Measures Terrane against limits that are measured in the same run.",
                            VersionLine("terrane-bench"));
   command_line.Add("quick", &options.quick, "short runs, to see that everything works");
-  command_line.Add("sections", &only, "only these: requests, slow-syncs, raft-host, move, pauses, failover, idle");
+  command_line.Add("sections", &only,
+                   "only these: requests, slow-syncs, replicas, raft-host, move, pauses, failover, idle");
   command_line.Add("dir", &directory, "where data goes (default: a new directory under /tmp)");
   command_line.Add("report", &report, "file to write");
   if (const auto code = command_line.Parse(argc, argv)) return *code;

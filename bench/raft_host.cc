@@ -90,13 +90,14 @@ class Group {
 };
 
 // Entries per second with up to `window` proposals on their way.
-absl::StatusOr<double> Rate(replication::ReplicatedLog* log, int window, std::chrono::milliseconds length) {
+absl::StatusOr<double> Rate(replication::ReplicatedLog* log, int window, std::chrono::milliseconds length,
+                            size_t entry_bytes = kEntryBytes) {
   std::mutex mutex;
   std::condition_variable room;
   int in_flight = 0;
   int64_t applied = 0;
   absl::Status failure;
-  const std::string entry(kEntryBytes, 'e');
+  const std::string entry(entry_bytes, 'e');
   const Term term = log->Leader().term;
   const auto start = BenchClock::now();
   const auto end = start + length;
@@ -123,6 +124,12 @@ absl::StatusOr<double> Rate(replication::ReplicatedLog* log, int window, std::ch
 }
 
 }  // namespace
+
+absl::StatusOr<double> RaftHostRate(const BenchOptions& options, int window, size_t entry_bytes) {
+  TERRANE_ASSIGN_OR_RETURN(const auto group, Group::Start(options.directory / StrCat("raft-host-", window)));
+  TERRANE_ASSIGN_OR_RETURN(replication::ReplicatedLog* const leader, group->AwaitLeader());
+  return Rate(leader, window, options.Length(), entry_bytes);
+}
 
 absl::Status BenchRaftHost(const BenchOptions& options, Table* table) {
   TERRANE_ASSIGN_OR_RETURN(const auto group, Group::Start(options.directory / "raft-host"));

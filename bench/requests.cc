@@ -115,6 +115,24 @@ absl::Status BenchRequests(const BenchOptions& options, Table* table) {
   return absl::OkStatus();
 }
 
+absl::Status BenchReplicas(const BenchOptions& options, Table* table) {
+  TERRANE_ASSIGN_OR_RETURN(const auto one, StartCluster(options, "replicas-1", 1));
+  TERRANE_ASSIGN_OR_RETURN(const auto three, StartCluster(options, "replicas-3", 1, {}, 1, /*replicas=*/3));
+  TERRANE_RETURN_IF_ERROR(Fill(one->ProxyEndpoints().front()));
+  TERRANE_RETURN_IF_ERROR(Fill(three->ProxyEndpoints().front()));
+  Loads on_one(options, one->ProxyEndpoints().front(), "");
+  Loads on_three(options, three->ProxyEndpoints().front(), "");
+  for (const int clients : {1, 16, 64}) {
+    TERRANE_ASSIGN_OR_RETURN(const LoadResult alone, on_one.Writes(clients));
+    TERRANE_ASSIGN_OR_RETURN(const LoadResult writes, on_three.Writes(clients));
+    TERRANE_ASSIGN_OR_RETURN(const double host, RaftHostRate(options, clients, Document(1).size()));
+    const std::string section = StrCat("durable write, 3 replicas, ", clients, " cl.");
+    AddRows(table, section, writes, alone, "1 replica");
+    table->Add({section, "of the bare host", writes.calls_per_second, "calls/s", host, "Raft host, same bytes", ""});
+  }
+  return absl::OkStatus();
+}
+
 absl::Status BenchSlowSyncs(const BenchOptions& options, Table* table) {
   constexpr std::chrono::milliseconds kSync{4};
   TERRANE_ASSIGN_OR_RETURN(const auto cluster, StartCluster(options, "slow", 1, {"--test-sync-delay=4ms"}));

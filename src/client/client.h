@@ -59,6 +59,7 @@ struct FindOptions {
   int64_t limit = 0;       // 0: no limit
   int64_t skip = 0;
   bool ordered = false;                               // by shard key over all chunks
+  terrane::v1::ReadOptions read;                      // default: linearizable
   std::chrono::milliseconds idle_deadline{60'000};    // of each message; of a long search there is one a second
   std::optional<std::chrono::milliseconds> deadline;  // of the whole find; unset: it may take as long as it likes
 };

@@ -27,6 +27,7 @@ class StreamCursor : public Cursor {
     request_.set_projection(std::move(options.projection));
     request_.set_limit(options.limit);
     request_.set_skip(options.skip);
+    *request_.mutable_read() = options.read;
     request_.set_ordered(options.ordered);
   }
   ~StreamCursor() override { Close(); }

@@ -18,6 +18,7 @@ constexpr int kParallel = 8;
 
 void RunCount(StatementContext context, const v1::CountRequest& request, v1::CountResponse* response,
               std::function<void(absl::Status)> done) {
+  if (absl::Status bad = CheckRead(request.read()); !bad.ok()) return done(bad);
   auto filter = ToBson(request.format(), request.filter(), "filter", v1::ErrorDetail::BAD_FILTER);
   if (!filter.ok()) return done(filter.status());
   auto plan = PlanFilter(context.collection->pattern, *filter);
@@ -26,12 +27,16 @@ void RunCount(StatementContext context, const v1::CountRequest& request, v1::Cou
   auto shared_filter = std::make_shared<const std::string>(*std::move(filter));
   auto total = std::make_shared<std::atomic<int64_t>>(0);
   const auto map = context.environment->calls->table->Get();
-  auto each = [context, shared_filter, total](KeyRange range, std::function<void(absl::Status)> end) {
+  auto each = [context, shared_filter, total, read = request.read()](KeyRange range,
+                                                                     std::function<void(absl::Status)> end) {
     auto walk = std::make_shared<CountWalk>(
         context.environment->calls, context.collection->id, [deadline = context.deadline] { return deadline; },
         context.caller, /*write=*/false, kCount);
     walk->pieces.push_back({std::move(range), {}});
-    walk->prepare = [shared_filter](v1::ShardCountRequest& page) { page.set_filter(*shared_filter); };
+    walk->prepare = [shared_filter, read](v1::ShardCountRequest& page) {
+      page.set_filter(*shared_filter);
+      *page.mutable_read() = read;
+    };
     walk->page = [total](v1::ShardCountResponse& page, const CountWalk::GoOn& go_on) {
       *total += page.count();
       go_on(true);

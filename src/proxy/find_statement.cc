@@ -64,6 +64,7 @@ class FindStatement : public std::enable_shared_from_this<FindStatement> {
         format_(request.format()),
         limit_(request.limit()),
         skip_(request.skip()),
+        read_(request.read()),
         stream_(std::move(stream)) {}
 
   void Run(const v1::FindRequest& request) {
@@ -77,6 +78,7 @@ class FindStatement : public std::enable_shared_from_this<FindStatement> {
   absl::Status Plan(const v1::FindRequest& request) {
     if (limit_ < 0) return InvalidArgument("limit is ", limit_, "; it can not be negative");
     if (skip_ < 0) return InvalidArgument("skip is ", skip_, "; it can not be negative");
+    TERRANE_RETURN_IF_ERROR(CheckRead(read_));
     if (format_ == v1::BSON && request.projection().empty()) {
       TERRANE_ASSIGN_OR_RETURN(plan_, PlanFilter(context_.collection->pattern, request.filter()));
       return absl::OkStatus();
@@ -97,6 +99,7 @@ class FindStatement : public std::enable_shared_from_this<FindStatement> {
     *call->request.mutable_key()->mutable_id() = *std::move(plan_.id);
     *call->request.mutable_filter() = std::move(plan_.filter);
     *call->request.mutable_projection() = std::move(projection_);
+    *call->request.mutable_read() = read_;
     call->then = [self = shared_from_this()](CallEnd, const absl::Status& status, GetCall& call) {
       if (!status.ok() || !call.response.found()) return self->stream_->Finish(status);
       v1::FindResponse response;
@@ -126,6 +129,7 @@ class FindStatement : public std::enable_shared_from_this<FindStatement> {
       page.set_projection(self->projection_);
       page.set_limit(self->limit_);
       page.set_skip(self->skip_);
+      *page.mutable_read() = self->read_;
     };
     walk_->page = [self = shared_from_this()](v1::ShardScanResponse& page, ScanWalk::GoOn go_on) {
       self->Page(page, std::move(go_on));
@@ -186,6 +190,7 @@ class FindStatement : public std::enable_shared_from_this<FindStatement> {
   std::string projection_;
   int64_t limit_;  // that is left; 0: none
   int64_t skip_;   // that is left
+  const v1::ReadOptions read_;
   const std::shared_ptr<FindStream> stream_;
   std::shared_ptr<ScanWalk> walk_;
   MonotonicTime last_written_ = Clock::System()->Now();

@@ -30,6 +30,7 @@ NextMove Decide(const absl::Status& status, const std::optional<ErrorDetail>& de
     case ErrorDetail::ROUTE_AHEAD:
       return NextMove::kPause;
     case ErrorDetail::NOT_LEADER:
+    case ErrorDetail::TOO_STALE:
       return NextMove::kOtherReplica;
     case ErrorDetail::OUTCOME_UNKNOWN:
       return repeatable ? NextMove::kPause : NextMove::kReturn;

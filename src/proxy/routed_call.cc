@@ -8,8 +8,6 @@
 namespace terrane::proxy {
 namespace {
 
-// At a shard with several replicas one that does not answer is given up after this; it may be paused.
-constexpr std::chrono::milliseconds kAttemptTimeout{1000};
 // How often a rejection may send a request out again without a pause.
 constexpr int kQuickRetries = 4;
 
@@ -58,15 +56,15 @@ void RoutedCall::Attempt() {
   route_ = *route;
   if (JoinHold()) return;
   link_ = environment_->links->For(route_.shard);
-  ShardLink::Target target = link_->Leader();
+  ShardLink::Target target = AnyReplica() ? link_->Any(replicas_tried_) : link_->Leader();
   if (target.stub == nullptr) {
     last_error_ = Unavailable("no endpoint of shard ", route_.shard, " is known");
     return Refresh();
   }
   endpoint_ = std::move(target.endpoint);
   context_.emplace();
-  context_->set_deadline(
-      rpc::SystemDeadline(link_->replicated() ? std::min(scope_.deadline, now + kAttemptTimeout) : scope_.deadline));
+  context_->set_deadline(rpc::SystemDeadline(
+      link_->replicated() ? std::min<MonotonicTime>(scope_.deadline, now + attempt_timeout_) : scope_.deadline));
   environment_->in_flight->Add(&*context_);
   Transmit(target.stub, &*context_, route_,
            [self = shared_from_this()](const grpc::Status& answer) { self->Answered(answer); });
@@ -84,7 +82,7 @@ void RoutedCall::End(CallEnd end, absl::Status status) {
 void RoutedCall::Answered(const grpc::Status& answer) {
   environment_->in_flight->Remove(&*context_);
   if (answer.ok()) {
-    link_->Answered(endpoint_);
+    if (!AnyReplica()) link_->Answered(endpoint_);
     return End(CallEnd::kAnswered, absl::OkStatus());
   }
   const absl::Status status = rpc::FromGrpc(answer);
@@ -115,6 +113,14 @@ void RoutedCall::Answered(const grpc::Status& answer) {
       return Pause();
     case NextMove::kOtherReplica:
       last_error_ = Annotate(status, StrCat("shard ", route_.shard, " at ", endpoint_));
+      // It may be paused, or the request takes so long.
+      if (absl::IsDeadlineExceeded(status)) attempt_timeout_ *= 2;
+      if (AnyReplica()) {
+        if (++replicas_tried_ < link_->replicas()) return AttemptAgain();
+        replicas_tried_ = 0;
+        (void)link_->Failed(endpoint_, status);
+        return Pause();
+      }
       if (link_->Failed(endpoint_, status) && quick_retries_++ < kQuickRetries) return AttemptAgain();
       return Pause();
   }

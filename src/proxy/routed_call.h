@@ -84,6 +84,8 @@ class RoutedCall : public std::enable_shared_from_this<RoutedCall> {
   // Sends the request with the route filled in; `then` in a callback.
   virtual void Transmit(ShardStub* stub, grpc::ClientContext* context, const routing::ChunkRoute& route,
                         std::function<void(grpc::Status)> then) = 0;
+  // A read that any replica may answer.
+  virtual bool AnyReplica() const = 0;
   // Whether all that the request is about lies in the route; the key does.
   virtual bool Fits(const routing::ChunkRoute& route) const = 0;
   virtual int64_t Bytes() const = 0;
@@ -111,6 +113,9 @@ class RoutedCall : public std::enable_shared_from_this<RoutedCall> {
   const bool write_;
   rpc::Backoff backoff_;
   int quick_retries_ = 0;
+  size_t replicas_tried_ = 0;  // of those that may answer; the next one is asked next
+  // Of one attempt at a shard of several replicas; longer after each that was given up, or what takes long never ends.
+  std::chrono::nanoseconds attempt_timeout_ = std::chrono::seconds(1);
   bool probing_ = false;  // sent out of a hold: does not join it before it was sent
   routing::ChunkRoute route_;
   ShardLink* link_ = nullptr;
@@ -162,6 +167,10 @@ class ShardCall final : public RoutedCall {
     wire->mutable_range()->set_max(route.range.max.value_or(""));
     response.Clear();
     (stub->async()->*method_)(context, &request, &response, std::move(done));
+  }
+  bool AnyReplica() const override {
+    if constexpr (requires { request.read(); }) return request.read().mode() == v1::FOLLOWER;
+    return false;
   }
   bool Fits(const routing::ChunkRoute& route) const override { return !fits || fits(route); }
   int64_t Bytes() const override { return request.ByteSizeLong(); }

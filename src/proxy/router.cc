@@ -60,6 +60,19 @@ absl::StatusOr<FilterPlan> PlanFilter(const document::ShardKeyPattern& pattern, 
   return plan;
 }
 
+absl::Status CheckRead(const v1::ReadOptions& read) {
+  if (!v1::ReadMode_IsValid(read.mode())) {
+    return InvalidArgument("read.mode is ", static_cast<int>(read.mode()), "; LINEARIZABLE, LOCAL or FOLLOWER");
+  }
+  if (read.max_staleness_ms() < 0) {
+    return InvalidArgument("read.max_staleness_ms is ", read.max_staleness_ms(), "; it can not be negative");
+  }
+  if (read.max_staleness_ms() > 0 && read.mode() != v1::FOLLOWER) {
+    return InvalidArgument("read.max_staleness_ms is for reads of mode FOLLOWER only");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> ToBson(v1::DocumentFormat format, std::string_view bytes, std::string_view what,
                                    v1::ErrorDetail::Reason reason) {
   absl::Status bad;

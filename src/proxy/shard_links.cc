@@ -22,10 +22,32 @@ ShardLink::Target ShardLink::Leader() {
   return target;
 }
 
+ShardLink::Target ShardLink::Any(size_t attempt) {
+  const std::string leader = tracker_.Current();
+  Target target;
+  {
+    std::shared_lock lock(mutex_);
+    std::vector<std::string> others;
+    for (const std::string& replica : replicas_) {
+      if (replica != leader) others.push_back(replica);
+    }
+    if (attempt < others.size()) target.endpoint = others[next_any_.fetch_add(1) % others.size()];
+  }
+  if (target.endpoint.empty()) return Leader();
+  target.stub = StubOf(target.endpoint);
+  return target;
+}
+
+size_t ShardLink::replicas() const {
+  std::shared_lock lock(mutex_);
+  return replicas_.size();
+}
+
 void ShardLink::Update(const routing::ShardEndpoints& endpoints) {
   tracker_.SetEndpoints(endpoints.replicas);
   replicated_ = endpoints.replicas.size() > 1;
   std::unique_lock lock(mutex_);
+  replicas_ = endpoints.replicas;
   // Only news: what was learned from the replicas themselves is fresher than an old heartbeat.
   if (endpoints.leader.empty() || endpoints.leader == announced_leader_) return;
   announced_leader_ = endpoints.leader;

@@ -28,6 +28,11 @@ class ShardLink {
   ShardLink(rpc::ChannelPool* pool, int connections) : pool_(pool), connections_(connections) {}
   // Whom to send the next request to.
   Target Leader();
+  // Whom to send a read to that any replica may answer: another one with each `attempt`, the leader last. Target of the
+  // leader if it is alone.
+  Target Any(size_t attempt);
+  // How many there are to try.
+  size_t replicas() const;
   void Update(const routing::ShardEndpoints& endpoints);
   // True: somebody else was named as the leader, send again at once.
   bool Failed(std::string_view endpoint, const absl::Status& status) { return tracker_.Failed(endpoint, status); }
@@ -42,8 +47,10 @@ class ShardLink {
   const int connections_;
   rpc::LeaderTracker tracker_;
   std::atomic<bool> replicated_{false};
-  std::shared_mutex mutex_;
+  mutable std::shared_mutex mutex_;
   std::string announced_leader_;
+  std::vector<std::string> replicas_;
+  std::atomic<size_t> next_any_{0};  // spreads reads over followers
   struct Stubs {
     std::vector<std::unique_ptr<ShardStub>> stubs;
     std::atomic<size_t> next{0};

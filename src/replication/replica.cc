@@ -188,6 +188,7 @@ void Replica::DriveLocked() {
     HandleReadyLocked(core_.TakeReady(now));
     FeedProposalsLocked();
   }
+  if (core_.applied() >= core_.commit()) fresh_as_of_ = core_.LeaderContact(now);
   PublishLocked();
 }
 

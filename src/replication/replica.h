@@ -157,6 +157,8 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   std::map<ReplicaId, StartId> joining_;
   bool disk_stalled_ = false;  // the core was told so
   bool heard_of_ = false;      // a peer has acknowledged this start
+  // The last contact with a leader by which everything that it had committed was applied here.
+  std::optional<MonotonicTime> fresh_as_of_;
   MonotonicTime next_greeting_{0};
   bool closed_ = false;            // Stop has begun: the core is called no more
   bool finished_ = false;          // Stop is done: answer on the calling thread

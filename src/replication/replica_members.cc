@@ -79,7 +79,7 @@ Position Replica::ConfigurationPosition() const {
 
 std::optional<MonotonicTime> Replica::LeaderContact() const {
   std::lock_guard lock(mutex_);
-  return core_.LeaderContact(Now());
+  return fresh_as_of_;
 }
 
 // --- Directories and votes ---

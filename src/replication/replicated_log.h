@@ -193,7 +193,8 @@ class ReplicatedLog {
   virtual std::vector<MemberStatus> Members() const = 0;
   // Position of the entry of the last configuration that is committed; grows with each change.
   virtual Position ConfigurationPosition() const = 0;
-  // When this replica last heard of a leader, itself included: its state is at most as stale as that. nullopt: never.
+  // The last time at which this replica heard a leader (itself counts) and had applied all that was committed as far as
+  // it was told: its state is at most about as stale as that. nullopt: never.
   virtual std::optional<MonotonicTime> LeaderContact() const = 0;
 
   virtual LogStatistics Statistics() const = 0;

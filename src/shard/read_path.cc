@@ -21,6 +21,7 @@ constexpr int64_t kMaxPageBytes = 32 << 20;
 // A page that finds little ends after so much reading, so that a call comes to its deadline and to other requests.
 constexpr int64_t kMaxScannedBytes = 64 << 20;
 constexpr int kCheckEvery = 256;  // documents
+constexpr std::chrono::seconds kDefaultStaleness{10};
 
 absl::StatusOr<document::Filter> ParseFilter(std::string_view bson) {
   if (bson.empty()) return document::Filter();
@@ -47,15 +48,30 @@ absl::StatusOr<std::unique_ptr<storage::DocumentCursor>> OpenCursor(const storag
 
 }  // namespace
 
-void ReadPath::Begin(const CallState& call, const v1::Route* route, KeyRange range,
+// Whether this replica may answer at all, before ownership is looked at.
+absl::Status ReadPath::MayRead(const v1::ReadOptions& read) const {
+  if (read.mode() != v1::FOLLOWER) return core_->proposer->ServingTerm().status();
+  const replication::ReplicatedLog* log = core_->proposer->log();
+  const auto contact = log == nullptr ? std::nullopt : log->LeaderContact();
+  const std::chrono::milliseconds bound =
+      read.max_staleness_ms() > 0 ? std::chrono::milliseconds(read.max_staleness_ms()) : kDefaultStaleness;
+  if (contact && core_->clock->Now() - *contact <= bound) return absl::OkStatus();
+  return rpc::WithReason(
+      Unavailable("this replica has not been up to date with a leader within ", bound.count(), " ms"),
+      v1::ErrorDetail::TOO_STALE);
+}
+
+void ReadPath::Begin(const CallState& call, const v1::Route* route, KeyRange range, const v1::ReadOptions& read,
                      std::function<void(absl::StatusOr<View>)> then) {
   if (absl::Status status = call.Check(*core_->clock); !status.ok()) return then(status);
-  const auto term = core_->proposer->ServingTerm();
-  if (!term.ok()) return then(term.status());
+  if (absl::Status status = MayRead(read); !status.ok()) return then(status);
   core_->counts->reads.fetch_add(1, std::memory_order_relaxed);
   auto references = core_->store->Reference(CopyId(route->copy_id()));
   if (absl::Status status = CheckRange(*core_, *route, range, false); !status.ok()) return then(status);
   if (!references.ok()) return then(Unavailable("the copy is being removed"));
+  if (read.mode() != v1::LINEARIZABLE) return then(core_->store->View(*std::move(references)));
+  const auto term = core_->proposer->ServingTerm();
+  if (!term.ok()) return then(term.status());
   replication::ReplicatedLog* log = core_->proposer->log();
   if (log->HasLease() && log->Leader().term == *term) return then(core_->store->View(*std::move(references)));
   auto held = std::make_shared<storage::CopyReferences>(*std::move(references));
@@ -76,7 +92,7 @@ void ReadPath::Get(const CallState& call, const v1::ShardGetRequest* request, v1
                    DoneCallback done) {
   const std::string_view key = request->key().shard_key();
   if (absl::Status status = CheckKeys(*core_, request->route(), {&key, 1}, false); !status.ok()) return done(status);
-  Begin(call, &request->route(), RangeOfKey(key),
+  Begin(call, &request->route(), RangeOfKey(key), request->read(),
         [this, request, response, done = std::move(done)](absl::StatusOr<View> view) {
           done(view.ok() ? ReadOne(*view, *request, response) : view.status());
         });
@@ -103,7 +119,7 @@ void ReadPath::Scan(const CallState& call, const v1::ShardScanRequest* request, 
   }
   auto range = RequestedRange(request->route(), request->has_range() ? &request->range() : nullptr, request->resume());
   if (!range.ok()) return done(range.status());
-  Begin(call, &request->route(), *range,
+  Begin(call, &request->route(), *range, request->read(),
         [this, call, request, response, range = *range, done = std::move(done)](absl::StatusOr<View> view) {
           done(view.ok() ? ScanPage(call, *view, range, *request, response) : view.status());
         });
@@ -150,7 +166,7 @@ void ReadPath::Count(const CallState& call, const v1::ShardCountRequest* request
                      DoneCallback done) {
   auto range = RequestedRange(request->route(), request->has_range() ? &request->range() : nullptr, request->resume());
   if (!range.ok()) return done(range.status());
-  Begin(call, &request->route(), *range,
+  Begin(call, &request->route(), *range, request->read(),
         [this, call, request, response, range = *range, done = std::move(done)](absl::StatusOr<View> view) {
           done(view.ok() ? CountPage(call, *view, range, *request, response) : view.status());
         });

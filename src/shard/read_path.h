@@ -33,8 +33,9 @@ class ReadPath {
   using View = std::shared_ptr<const storage::ReadView>;
 
   // A view of the copy in which `range` is owned and linearizable. `then` is called here, or on a worker.
+  absl::Status MayRead(const terrane::v1::ReadOptions& read) const;
   void Begin(const CallState& call, const terrane::v1::Route* route, KeyRange range,
-             std::function<void(absl::StatusOr<View>)> then);
+             const terrane::v1::ReadOptions& read, std::function<void(absl::StatusOr<View>)> then);
 
   absl::Status ReadOne(const View& view, const terrane::v1::ShardGetRequest& request,
                        terrane::v1::ShardGetResponse* response);

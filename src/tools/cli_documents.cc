@@ -16,6 +16,8 @@ struct FindArguments {
   std::string collection, filter, projection;
   int64_t limit = 0, skip = 0;
   bool ordered = false, canonical = false;
+  std::string read;
+  std::chrono::milliseconds staleness{0};
 };
 struct WriteArguments {
   std::string collection, filter, document;
@@ -27,6 +29,22 @@ absl::StatusOr<std::string> Query(std::string_view json, std::string_view name) 
   return bson.ok() ? bson : Annotate(bson.status(), name);
 }
 
+absl::StatusOr<v1::ReadOptions> ReadOf(const FindArguments& arguments) {
+  v1::ReadOptions read;
+  if (arguments.read == "local") {
+    read.set_mode(v1::LOCAL);
+  } else if (arguments.read == "follower") {
+    read.set_mode(v1::FOLLOWER);
+  } else if (!arguments.read.empty() && arguments.read != "linearizable") {
+    return InvalidArgument("--read: \"", arguments.read, "\" is none of linearizable, local, follower");
+  }
+  if (arguments.staleness.count() > 0 && read.mode() != v1::FOLLOWER) {
+    return InvalidArgument("--max-staleness is for --read follower only");
+  }
+  read.set_max_staleness_ms(arguments.staleness.count());
+  return read;
+}
+
 absl::StatusOr<int> RunFind(Cli& cli, const FindArguments& arguments) {
   client::FindOptions options;
   TERRANE_ASSIGN_OR_RETURN(options.filter, ParseQuery(arguments.filter));
@@ -34,6 +52,7 @@ absl::StatusOr<int> RunFind(Cli& cli, const FindArguments& arguments) {
   options.limit = arguments.limit;
   options.skip = arguments.skip;
   options.ordered = arguments.ordered;
+  TERRANE_ASSIGN_OR_RETURN(options.read, ReadOf(arguments));
   options.idle_deadline = cli.Deadline();
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
   std::unique_ptr<client::Cursor> cursor = client->Find(arguments.collection, std::move(options));
@@ -147,6 +166,11 @@ void AddDocumentCommands(CLI::App& app, Cli& cli) {
   AddNumber<int64_t>(command, "--limit", 0, &find->limit, "At most so many; 0: all");
   AddNumber<int64_t>(command, "--skip", 0, &find->skip, "Leave out the first ones");
   command->add_flag("--ordered", find->ordered, "In the order of the shard key over all chunks");
+  command->add_option("--read", find->read,
+                      "linearizable, local (whoever believes to lead), follower (any); linearizable");
+  AddDuration(
+      command, "--max-staleness", [find](auto duration) { find->staleness = duration; },
+      "With --read follower: what is older is refused; 10s");
   command->add_flag("--canonical", find->canonical, "Canonical extended JSON: types are kept exactly");
 
   command = AddCommand(app, cli, "count", "Count documents", find, RunCount);

@@ -231,6 +231,33 @@ TEST_F(ReplicaSetTest, AWipedReplicaComesBackWhileWritesGoOn) {
   Judge();
 }
 
+TEST_F(ReplicaSetTest, FollowersAnswerReadsThatMayBeStale) {
+  Start();
+  ASSERT_EQ(cluster_->Terrane({"collection", "create", "test.reads"}).exit, 0);
+  ASSERT_EQ(cluster_->Terrane({"insert", "test.reads", R"({"_id": 1})"}).exit, 0);
+  const auto find = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"find", "test.reads", R"({"_id": 1})", "--deadline", "3s"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return cluster_->Terrane(std::move(arguments));
+  };
+  EXPECT_THAT(find({"--read", "follower"}).out, HasSubstr("\"_id\": 1"));
+  EXPECT_THAT(find({"--read", "local"}).out, HasSubstr("\"_id\": 1"));
+  EXPECT_THAT(find({"--read", "nearest"}).err, HasSubstr("is none of linearizable, local, follower"));
+  EXPECT_THAT(find({"--max-staleness", "1s"}).err, HasSubstr("--max-staleness is for --read follower only"));
+  // Without a quorum nobody can say what is newest; what is there can still be read.
+  ASSERT_TRUE(Await([&] { return Leader() != 0; }));
+  const uint64_t left = Leader() % 3 + 1;
+  for (uint64_t replica = 1; replica <= 3; ++replica) {
+    if (replica == left) continue;
+    ASSERT_TRUE(cluster_->processes().Kill(Name(replica)).ok());
+  }
+  EXPECT_NE(find({}).exit, 0);
+  EXPECT_THAT(find({"--read", "follower", "--max-staleness", "10m"}).out, HasSubstr("\"_id\": 1"));
+  const CliResult stale = find({"--read", "follower", "--max-staleness", "1ms"});
+  EXPECT_NE(stale.exit, 0);
+  EXPECT_THAT(stale.err, HasSubstr("has not been up to date with a leader"));
+}
+
 // What is done to the directory of a replica that does not run.
 struct Damage {
   const char* name;

@@ -71,7 +71,14 @@ class FakeLog : public replication::ReplicatedLog {
   }
   std::vector<replication::MemberStatus> Members() const override { return {}; }
   Position ConfigurationPosition() const override { return {}; }
-  std::optional<MonotonicTime> LeaderContact() const override { return Clock::System()->Now(); }
+  void SetLeaderContact(std::optional<MonotonicTime> contact) {
+    std::lock_guard lock(mutex_);
+    contact_ = contact;
+  }
+  std::optional<MonotonicTime> LeaderContact() const override {
+    std::lock_guard lock(mutex_);
+    return contact_;
+  }
   replication::LogStatistics Statistics() const override { return {}; }
   void Stop() override {}
 
@@ -79,6 +86,7 @@ class FakeLog : public replication::ReplicatedLog {
   mutable std::mutex mutex_;
   mutable replication::LeaderState leader_;
   mutable int asks_ = 0;
+  std::optional<MonotonicTime> contact_;
   Term next_term_;
   std::deque<Proposal> proposals_;
   std::atomic<bool> lease_{true};
