@@ -323,7 +323,8 @@ class Writer final : public SegmentWriter {
  private:
   absl::Status Add(MemoryFamily family, std::string key, std::string_view value) {
     MemoryRecords& records = files_[static_cast<size_t>(family)];
-    if (!records.empty() && records.rbegin()->first >= key) return InvalidArgument("records of a segment are not in order");
+    if (!records.empty() && records.rbegin()->first >= key)
+      return InvalidArgument("records of a segment are not in order");
     bytes_ += static_cast<int64_t>(key.size() + value.size());
     records.emplace_hint(records.end(), std::move(key), value);
     return absl::OkStatus();
@@ -384,8 +385,9 @@ void MemoryStore::PowerCut(size_t kept) {
 }
 
 absl::StatusOr<Position> MemoryStore::MakeDurable() {
+  // Not shared with what is current: each would copy the whole at its next change.
+  for (const Step& step : pending_) Redo(step, &durable_);
   pending_.clear();
-  durable_ = *current_;
   return durable_.applied;
 }
 
