@@ -41,11 +41,12 @@ TEST_P(SystemSimulation, HoldsItsPromisesAndEveryMoveEnds) {
   EXPECT_GT(probes.Count("replica killed"), 2 * kSeedsEach);
   EXPECT_GT(probes.Count("move committed"), kSeedsEach);
   if (kSeedsEach < 100) return;
+  // Those that so many seeds meet ten times or more; others are too rare for that, and a longer run lists them.
   for (const char* name :
-       {"a fence met a leader change", "end of attempt after K", "commit outcome unknown",
-        "move committed after an ended attempt", "step of an ended attempt refused", "a retry found its record",
-        "checkpoint installed", "segment file fetched at apply", "range repaired", "chunk split",
-        "proxy held and released by a commit", "proxy held and released by the end of an attempt", "served by proof"}) {
+       {"a fence met a leader change", "end of attempt after K", "K met a leader change",
+        "move committed after an ended attempt", "a retry found its record", "checkpoint installed",
+        "segment file fetched at apply", "range repaired", "chunk split", "proxy held and released by a commit",
+        "proxy held and released by the end of an attempt", "served by proof"}) {
     EXPECT_GT(probes.Count(name), 0u) << name;
   }
 }
