@@ -22,8 +22,10 @@ absl::Status CheckNumber(const std::string& value, int least, int most) {
 
 absl::Status CheckPause(const std::string& value) {
   migration::Stage stage;
-  if (value == "fencing.commit" || migration::ParseStage(value, &stage)) return absl::OkStatus();
-  return InvalidArgument("must be the name of a stage, or fencing.commit, not \"", value, "\"");
+  const bool within_fencing = value == "fencing.complete" || value == "fencing.read_fence" || value == "fencing.commit";
+  if (within_fencing || migration::ParseStage(value, &stage)) return absl::OkStatus();
+  return InvalidArgument(
+      "must be the name of a stage, or fencing.complete, fencing.read_fence or fencing.commit, not \"", value, "\"");
 }
 
 }  // namespace

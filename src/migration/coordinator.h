@@ -7,7 +7,8 @@
 // Settings that it reads (docs/configuration.md):
 //   migration.moves_per_shard   moves under way at once that leave or reach one shard; default 4
 //   test.pause_at               for tests: the name of a stage in which it does nothing (its deadline still holds), or
-//                               "fencing.commit": F, G and K are done, the commit is held
+//                               "fencing.complete": F is done; "fencing.read_fence": K is done too; "fencing.commit":
+//                               G as well, the commit is held
 #pragma once
 
 #include <memory>

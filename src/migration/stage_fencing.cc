@@ -68,6 +68,8 @@ void PlanFencing(StageContext& context) {
   const v1::StepResponse* f = context.Once(StepKind::kFence, record.source(), std::move(fence), TimeLeft(context));
   if (f == nullptr) return;
 
+  if (seen.pause_at == "fencing.complete") return context.Wait("setting test.pause_at holds it behind F");
+
   context.Wait("the target takes the last entries");
   v1::CompleteStep complete;
   *complete.mutable_move() = context.Ref();
@@ -80,7 +82,7 @@ void PlanFencing(StageContext& context) {
       context.Once(StepKind::kComplete, record.target(), std::move(complete), TimeLeft(context));
 
   const v1::StepResponse* g = nullptr;
-  if (TargetNearFence(context)) {
+  if (TargetNearFence(context) && seen.pause_at != "fencing.read_fence") {
     v1::FenceReadsStep fence_reads;
     *fence_reads.mutable_entry()->mutable_move() = context.Ref();
     fence_reads.mutable_entry()->set_collection_id(record.collection_id());

@@ -57,6 +57,7 @@ void ApplyThread::Stop() {
   }
   wake_.notify_one();
   if (thread_.joinable()) thread_.join();
+  Drop(std::exchange(held_, {}));
   // What came while the thread ended; the tasks find a stopped log and say so to their callers.
   while (true) {
     std::unique_lock lock(mutex_);
@@ -68,13 +69,20 @@ void ApplyThread::Stop() {
     for (Item& item : rest) {
       if (item.task) item.task();
     }
-    Drop(&rest);
+    Drop(std::move(rest));
   }
   for (auto& [position, task] : std::exchange(waiting_, {})) task();
 }
 
 void ApplyThread::SetApplied(Position position) {
   applied_.store(position.value(), std::memory_order_release);
+  held_up_ = false;
+  DropApplied(&held_);
+  {
+    std::lock_guard lock(mutex_);
+    items_.insert(items_.begin(), std::make_move_iterator(held_.begin()), std::make_move_iterator(held_.end()));
+  }
+  held_.clear();
   RunDue();
 }
 
@@ -92,10 +100,13 @@ void ApplyThread::Run() {
       if (items.back().task) break;
     }
     lock.unlock();
+    if (no_more_) Drop(std::exchange(held_, {}));
     if (items.back().task) {
       items.back().task();
     } else if (no_more_) {
-      Drop(&items);
+      Drop(std::move(items));
+    } else if (held_up_) {
+      held_.insert(held_.end(), std::make_move_iterator(items.begin()), std::make_move_iterator(items.end()));
     } else {
       Apply(std::move(items));
     }
@@ -113,10 +124,25 @@ void ApplyThread::Apply(std::vector<Item> items) {
   }
   std::vector<ApplyResult> results(batch.size());
   absl::Status status = machine_->Apply(batch, results);
+  if (std::optional<Position> needed = CheckpointNeeded(status); needed && callbacks_.needs_checkpoint) {
+    held_up_ = true;
+    applied_.store(machine_->AppliedPosition().value(), std::memory_order_release);
+    DropApplied(&items);
+    held_ = std::move(items);
+    RunDue();
+    callbacks_.needs_checkpoint(*needed, std::move(status));
+    if (no_more_) Drop(std::exchange(held_, {}));
+    return;
+  }
+  if (absl::IsCancelled(status)) {
+    no_more_ = true;
+    Drop(std::move(items));
+    return;
+  }
   if (!status.ok()) {
     no_more_ = true;
     callbacks_.failed(std::move(status));
-    Drop(&items);
+    Drop(std::move(items));
     return;
   }
   applied_.store(batch.back().position.value(), std::memory_order_release);
@@ -145,8 +171,8 @@ void ApplyThread::Answer(std::vector<Item>* items, const std::vector<CommittedEn
   }
 }
 
-void ApplyThread::Drop(std::vector<Item>* items) {
-  for (Item& item : *items) {
+void ApplyThread::Drop(std::vector<Item> items) {
+  for (Item& item : items) {
     for (PendingProposal& proposal : item.proposals) {
       ProposeResult result;
       result.outcome = ProposeOutcome::kUnknown;
@@ -155,6 +181,21 @@ void ApplyThread::Drop(std::vector<Item>* items) {
       proposal.done(std::move(result));
     }
   }
+}
+
+void ApplyThread::DropApplied(std::vector<Item>* items) {
+  for (Item& item : *items) {
+    Item gone;
+    while (!item.proposals.empty() && item.proposals.front().position <= applied()) {
+      gone.proposals.push_back(std::move(item.proposals.front()));
+      item.proposals.erase(item.proposals.begin());
+    }
+    std::erase_if(item.entries, [this](const raft::Entry& entry) { return entry.index <= applied(); });
+    std::vector<Item> dropped;
+    dropped.push_back(std::move(gone));
+    Drop(std::move(dropped));
+  }
+  std::erase_if(*items, [](const Item& item) { return item.entries.empty() && !item.task; });
 }
 
 void ApplyThread::RunDue() {

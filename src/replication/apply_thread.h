@@ -29,6 +29,8 @@ class ApplyThread {
   struct Callbacks {
     // Everything up to `position` is applied and answered. On the apply thread.
     std::function<void(Position position)> applied;
+    // The state machine cannot go on at `position` without a checkpoint; entries wait until SetApplied.
+    std::function<void(Position position, absl::Status why)> needs_checkpoint;
     // The state machine failed; nothing is applied after it.
     std::function<void(absl::Status)> failed;
   };
@@ -64,7 +66,9 @@ class ApplyThread {
   void Run();
   void Apply(std::vector<Item> items);
   void Answer(std::vector<Item>* items, const std::vector<CommittedEntry>& batch, std::vector<ApplyResult>* results);
-  void Drop(std::vector<Item>* items);
+  void Drop(std::vector<Item> items);
+  // What is applied already is dropped from the front of the items.
+  void DropApplied(std::vector<Item>* items);
   void RunDue();
 
   StateMachine* const machine_;
@@ -76,6 +80,8 @@ class ApplyThread {
   std::deque<Item> items_;
   bool stop_ = false;
   std::atomic<bool> no_more_{false};
+  bool held_up_ = false;    // apply thread only: a checkpoint is needed
+  std::vector<Item> held_;  // entries that wait for it; apply thread only (Stop's caller after its end)
   std::atomic<uint64_t> applied_;
   std::multimap<Position, std::function<void()>> waiting_;  // apply thread only (Stop's caller after its end)
   std::thread thread_;

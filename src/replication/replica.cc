@@ -77,13 +77,15 @@ Replica::Replica(Options options, StateMachine* machine, Recovery recovery)
       core_(CoreOptions(options_), recovery.state, options_.clock->Now()),
       noted_configuration_(core_.configuration()),
       next_cut_bytes_(options_.keep_bytes),
-      apply_(machine, recovery.state.applied, options_.max_batch_bytes,
-             {.applied = [this](Position position) { OnApplied(position); },
-              .failed =
-                  [this](absl::Status status) {
-                    absl::Status why = Annotate(status, "the state machine failed");
-                    absl::IsDataLoss(status) ? Rejoin(std::move(why)) : Fatal(std::move(why));
-                  }}),
+      apply_(
+          machine, recovery.state.applied, options_.max_batch_bytes,
+          {.applied = [this](Position position) { OnApplied(position); },
+           .needs_checkpoint = [this](Position position, const absl::Status& why) { OnNeedsCheckpoint(position, why); },
+           .failed =
+               [this](absl::Status status) {
+                 absl::Status why = Annotate(status, "the state machine failed");
+                 absl::IsDataLoss(status) ? Rejoin(std::move(why)) : Fatal(std::move(why));
+               }}),
       writer_(std::move(recovery.file), options_.clock, options_.max_batch_bytes,
               {.install = [this](const raft::SnapshotReference& s) { return Install(s); },
                .installed = [this](const raft::SnapshotReference& s) { return Installed(s); },
@@ -221,6 +223,7 @@ void Replica::HandleReadyLocked(raft::Ready ready) {
   }
   if (!ready.committed.empty()) {
     const Position last = ready.committed.back().index;
+    handed_to_apply_ = last;
     std::vector<PendingProposal> proposals;
     while (!pending_.empty() && pending_.front().position <= last) {
       proposals.push_back(std::move(pending_.front()));

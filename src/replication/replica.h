@@ -76,7 +76,7 @@ class Replica : public ReplicatedLog, private PeerReceiver {
     std::function<void(ProposeResult)> done;
   };
   struct Fetched {
-    raft::Message message;  // the InstallSnapshot that asked for it
+    std::optional<raft::Message> message;  // the InstallSnapshot that asked for it; without: the state machine did
     absl::StatusOr<Checkpoint> checkpoint;
   };
 
@@ -131,6 +131,13 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   void CheckDiskLocked(MonotonicTime now);
   absl::Status Install(const raft::SnapshotReference& snapshot);
   absl::Status Installed(const raft::SnapshotReference& snapshot);
+
+  // --- replica_state.cc: a state machine that cannot go on without a checkpoint, while the log goes on ---
+  void OnNeedsCheckpoint(Position position, const absl::Status& why);
+  void DriveStateLocked(MonotonicTime now);
+  void FetchStateLocked();
+  void TakeStateLocked(absl::StatusOr<Checkpoint> checkpoint);
+  void InstallState(const Checkpoint& checkpoint);
 
   const Options options_;
   StateMachine* const machine_;
@@ -187,10 +194,19 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   std::atomic<bool> cancel_fetch_{false};
   std::weak_ptr<const Checkpoint> last_checkpoint_;  // apply thread
   uint64_t checkpoints_taken_ = 0;                   // apply thread
-  uint64_t snapshots_taken_ = 0;                     // Readys with a snapshot; under mutex_
-  bool cutting_ = false;                             // under mutex_
-  uint64_t next_cut_bytes_;                          // under mutex_; cut when the log has grown to this
-  std::set<ReplicaId> complained_;                   // loop thread: peers refused with a log line already
+
+  // Under mutex_. Not set: the state machine goes on by itself.
+  std::optional<Position> state_needed_;
+  std::optional<Checkpoint> state_fetched_;  // waits until the own log has come to it; fetching_ is true
+  bool state_installing_ = false;            // it is with the apply thread; fetching_ is true
+  MonotonicTime next_state_fetch_{0};
+  size_t state_fetches_ = 0;
+  Position handed_to_apply_;  // last entry that the apply thread was given
+
+  uint64_t snapshots_taken_ = 0;    // Readys with a snapshot; under mutex_
+  bool cutting_ = false;            // under mutex_
+  uint64_t next_cut_bytes_;         // under mutex_; cut when the log has grown to this
+  std::set<ReplicaId> complained_;  // loop thread: peers refused with a log line already
 
   ApplyThread apply_;
   LogWriter writer_;

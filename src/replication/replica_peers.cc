@@ -54,6 +54,7 @@ void Replica::Loop() {
     GreetLocked(now);
     MaintainMembersLocked(now);
     DriveLocked();
+    DriveStateLocked(now);
     loop_deadline_ = LoopDeadlineLocked(now).count();
   }
 }
@@ -209,6 +210,11 @@ void Replica::StepSnapshotLocked(raft::Message message, MonotonicTime now) {
     core_.Step(message, now);
     return;
   }
+  if (state_fetched_ && !state_installing_) {
+    // The log will not come to it by entries: this one does for both.
+    state_fetched_.reset();
+    fetching_ = false;
+  }
   if (fetching_) return;
   fetching_ = true;
   if (fetcher_.joinable()) fetcher_.join();  // it has handed over its result already
@@ -232,6 +238,7 @@ void Replica::StepSnapshotLocked(raft::Message message, MonotonicTime now) {
 void Replica::TakeFetched(Fetched fetched) {
   std::lock_guard lock(mutex_);
   if (closed_ || dead_) return;
+  if (!fetched.message) return TakeStateLocked(std::move(fetched.checkpoint));
   const MonotonicTime now = Now();
   auto reference = std::make_shared<raft::SnapshotReference>();
   absl::Status status = fetched.checkpoint.status();
@@ -243,15 +250,15 @@ void Replica::TakeFetched(Fetched fetched) {
   if (!status.ok()) {
     LogWarn("replication", "cannot fetch a checkpoint",
             {{"group", options_.identity.group}, {"replica", options_.identity.replica}, {"status", status}});
-    core_.SnapshotFailed(fetched.message);
+    core_.SnapshotFailed(*fetched.message);
     fetching_ = false;
     return DriveLocked();
   }
   reference->index = fetched.checkpoint->point.position;
   reference->term = fetched.checkpoint->point.term;
   reference->address = fetched.checkpoint->directory.string();
-  fetched.message.snapshot = std::move(reference);
-  core_.Step(fetched.message, now);
+  fetched.message->snapshot = std::move(reference);
+  core_.Step(*fetched.message, now);
   const uint64_t before = snapshots_taken_;
   DriveLocked();
   if (snapshots_taken_ == before) fetching_ = false;  // no longer wanted
@@ -283,6 +290,8 @@ absl::Status Replica::Installed(const raft::SnapshotReference& snapshot) {
           {{"group", options_.identity.group}, {"replica", options_.identity.replica}, {"position", snapshot.index}});
   std::lock_guard lock(mutex_);
   fetching_ = false;
+  if (state_needed_ && *state_needed_ <= snapshot.index) state_needed_.reset();
+  handed_to_apply_ = std::max(handed_to_apply_, snapshot.index);
   if (!closed_ && !dead_) core_.Applied(snapshot.index);
   return absl::OkStatus();
 }

@@ -3,6 +3,7 @@
 
 #include <any>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -29,6 +30,12 @@ struct ApplyResult {
   std::any value;       // whatever the state machine and its proposers agree on
 };
 
+// What Apply returns when the entry at `position` cannot be applied here, but others have applied it (the files that it
+// names are gone): the host fetches a checkpoint at `position` or later from a peer, installs it and goes on behind it.
+absl::Status NeedsCheckpoint(Position position, std::string_view why);
+// The position, if the status is such a one.
+std::optional<Position> CheckpointNeeded(const absl::Status& status);
+
 // Implemented by the owner of the data. All methods are called on the apply thread, one at a time, except for
 // AppliedPosition(), which ReplicatedLog::Open calls once before that thread starts. They may block; while one does,
 // nothing is applied, but the log goes on. An error from any of them but TakeCheckpoint ends the process
@@ -45,7 +52,9 @@ class StateMachine {
   // starts as all OK. Must write the effect *and* the new applied position in one atomic step, and need not sync:
   // after a crash entries behind the surviving applied position are given again.
   // batch[i].position == AppliedPosition() + 1 + i.
-  // An error is for a broken disk, not for an entry that is refused.
+  // An error is for a broken disk, not for an entry that is refused. Two are not fatal: NeedsCheckpoint, and kCancelled
+  // from a process that is stopping: nothing is applied any more. After either the state may hold the effect of a first
+  // part of `batch`; AppliedPosition() is asked how far.
   virtual absl::Status Apply(std::span<const CommittedEntry> batch, std::span<ApplyResult> results) = 0;
 
   // Makes the state durable and returns the position up to which it is: a start after a power cut will find

@@ -14,6 +14,7 @@ namespace v1 = terrane::v1;
 namespace {
 
 constexpr int kCheckEvery = 256;
+constexpr std::chrono::seconds kBehindWait{5};  // for a replica that is behind what is asked
 
 // Documents that are stored under a key that is not theirs.
 absl::StatusOr<int64_t> CountMisplaced(const Core& core, const CallState& call, const storage::ReadView& view,
@@ -37,13 +38,16 @@ absl::StatusOr<int64_t> CountMisplaced(const Core& core, const CallState& call, 
 
 class AdminService final : public v1::ShardAdmin::CallbackService {
  public:
-  AdminService(const Core* core, StatisticsCollector* statistics, Executor* slow)
-      : core_(*core), statistics_(*statistics), slow_(slow) {}
+  AdminService(const Core* core, StatisticsCollector* statistics, Executor* slow,
+               std::function<v1::ExportCounters()> exported)
+      : core_(*core), statistics_(*statistics), slow_(slow), exported_(std::move(exported)) {}
 
   grpc::ServerUnaryReactor* Describe(grpc::CallbackServerContext* context, const v1::DescribeRequest*,
                                      v1::DescribeResponse* response) override {
     return rpc::RunBlocking(context, slow_, [this, response](const rpc::Call&) -> absl::Status {
       response->set_shard(core_.shard);
+      response->set_applied(core_.store->AppliedPosition().value());
+      if (exported_) *response->mutable_exported() = exported_();
       response->set_leader(core_.proposer->ServingTerm().ok());
       TERRANE_ASSIGN_OR_RETURN(const Ownership ownership, LoadOwnership(*core_.store->View()));
       *response->mutable_ownership() = ownership.Save();
@@ -85,6 +89,7 @@ class AdminService final : public v1::ShardAdmin::CallbackService {
   const Core& core_;
   StatisticsCollector& statistics_;
   Executor* const slow_;
+  const std::function<v1::ExportCounters()> exported_;
 };
 
 }  // namespace
@@ -92,6 +97,12 @@ class AdminService final : public v1::ShardAdmin::CallbackService {
 absl::StatusOr<v1::AuditResponse> Audit(const Core& core, const CallState& call, const v1::AuditRequest& request) {
   const CopyId copy(request.copy_id());
   const KeyRange range = FromProto(request.range());
+  if (request.min_position() > 0) {
+    const Position applied = core.store->WaitAppliedBeyond(Position(request.min_position() - 1), kBehindWait);
+    if (applied.value() < request.min_position()) {
+      return Unavailable("this replica has applied ", applied.value(), ", asked for is ", request.min_position());
+    }
+  }
   TERRANE_ASSIGN_OR_RETURN(const auto view, core.store->View(copy));
   TERRANE_ASSIGN_OR_RETURN(const Ownership ownership, LoadOwnership(*view));
   v1::AuditResponse response;
@@ -127,8 +138,9 @@ absl::StatusOr<v1::AuditResponse> Audit(const Core& core, const CallState& call,
   return response;
 }
 
-std::unique_ptr<grpc::Service> MakeAdminService(const Core* core, StatisticsCollector* statistics, Executor* slow) {
-  return std::make_unique<AdminService>(core, statistics, slow);
+std::unique_ptr<grpc::Service> MakeAdminService(const Core* core, StatisticsCollector* statistics, Executor* slow,
+                                                std::function<v1::ExportCounters()> exported) {
+  return std::make_unique<AdminService>(core, statistics, slow, std::move(exported));
 }
 
 }  // namespace terrane::shard

@@ -1,6 +1,7 @@
 // The gRPC face of status and check: terrane.v1.ShardAdmin.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "absl/status/statusor.h"
@@ -22,6 +23,8 @@ absl::StatusOr<terrane::v1::AuditResponse> Audit(const Core& core, const CallSta
                                                  const terrane::v1::AuditRequest& request);
 
 // Answered by every replica, on `slow`. The arguments outlive the service.
-std::unique_ptr<grpc::Service> MakeAdminService(const Core* core, StatisticsCollector* statistics, Executor* slow);
+// `exported`: what this replica has served to targets; may be null.
+std::unique_ptr<grpc::Service> MakeAdminService(const Core* core, StatisticsCollector* statistics, Executor* slow,
+                                                std::function<terrane::v1::ExportCounters()> exported = nullptr);
 
 }  // namespace terrane::shard

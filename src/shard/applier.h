@@ -33,6 +33,9 @@ class Applier : public replication::StateMachine {
     size_t max_batch_bytes = 16 << 20;          // a longer run is committed in several batches
     std::function<void(Term)> on_leader_start;  // on the apply thread, like the others
     std::function<void(Term)> on_serving;
+    // Sees to it that the files of an entry, of which one was missing or damaged, are here; may block
+    // (SegmentFiles::Provide). kNotFound: nobody has them, the state must come from a peer. Null: it is an error.
+    std::function<absl::Status(CopyId, std::span<const storage::SegmentFile>)> provide_files;
     std::function<void(Term)> on_leader_stop;
   };
 
@@ -66,6 +69,7 @@ class Applier : public replication::StateMachine {
 
   // apply_entries.cc
   absl::Status ApplyEntry(Position position, terrane::v1::ShardEntry* entry, replication::ApplyResult* result);
+  absl::Status IngestFiles(Position position, CopyId copy, std::span<const storage::SegmentFile> files);
   absl::Status ApplyIngest(Position position, const terrane::v1::ShardEntry& entry, replication::ApplyResult* result);
   void ApplyFence(Position position, const terrane::v1::ShardEntry& entry, replication::ApplyResult* result);
   void ApplyRelease(Position position, const terrane::v1::ShardEntry& entry, replication::ApplyResult* result);

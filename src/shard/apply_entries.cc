@@ -126,6 +126,19 @@ void Applier::ApplyComplete(Position position, const v1::CompleteEntry& entry, A
   Answer(std::move(outcome), entry.move(), result);
 }
 
+absl::Status Applier::IngestFiles(Position position, CopyId copy, std::span<const storage::SegmentFile> files) {
+  absl::Status status = store_->Ingest(files);
+  if (options_.provide_files && (absl::IsNotFound(status) || absl::IsDataLoss(status))) {
+    status = options_.provide_files(copy, files);
+    if (absl::IsNotFound(status)) {
+      return replication::NeedsCheckpoint(
+          position, StrCat("entry ", position.value(), " of shard ", options_.shard, ": ", MessageOf(status)));
+    }
+    if (status.ok()) status = store_->Ingest(files);
+  }
+  return Annotate(status, StrCat("while ingesting the segment of entry ", position.value()));
+}
+
 absl::Status Applier::ApplyIngest(Position position, const v1::ShardEntry& entry, ApplyResult* result) {
   const v1::IngestSegment& ingest = entry.ingest_segment();
   EntryResult outcome = ownership_.CheckIngest(ingest);
@@ -137,8 +150,7 @@ absl::Status Applier::ApplyIngest(Position position, const v1::ShardEntry& entry
       names.push_back(file.name());
     }
     if (!files.empty()) {
-      TERRANE_RETURN_IF_ERROR(
-          Annotate(store_->Ingest(files), StrCat("while ingesting the segment of entry ", position.value())));
+      TERRANE_RETURN_IF_ERROR(IngestFiles(position, CopyId(ingest.copy_id()), files));
       batch_->MarkIngested(names);
     }
     outcome = ownership_.ApplyIngest(ingest, position);

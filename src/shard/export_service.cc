@@ -10,6 +10,7 @@
 #include "shard/background.h"
 #include "shard/convert.h"
 #include "shard/export_reader.h"
+#include "shard/import_source.h"
 #include "shard/state_records.h"
 #include "terrane/v1/shard.grpc.pb.h"
 
@@ -33,6 +34,15 @@ class ExportServiceImpl final : public ExportService, public v1::ShardExport::Ca
       : options_(std::move(options)), bulk_("export", options_.bulk_threads), oplog_("oplog", options_.oplog_threads) {}
 
   grpc::Service* service() override { return this; }
+  v1::ExportCounters Counters() const override {
+    v1::ExportCounters counters;
+    counters.set_segment_bytes(segment_bytes_);
+    counters.set_segments(segments_);
+    counters.set_oplog_bytes(oplog_bytes_);
+    counters.set_oplog_bytes_behind_fence(oplog_bytes_behind_fence_);
+    counters.set_hashed_bytes(hashed_bytes_);
+    return counters;
+  }
   void Stop() override {
     stopped_ = true;
     options_.store->Interrupt();
@@ -40,29 +50,61 @@ class ExportServiceImpl final : public ExportService, public v1::ShardExport::Ca
 
   grpc::ServerWriteReactor<v1::SegmentBatch>* ReadSegment(grpc::CallbackServerContext* context,
                                                           const v1::ReadSegmentRequest* request) override {
-    return rpc::RunStream<v1::SegmentBatch>(
-        context, &bulk_, [this, request = *request](std::shared_ptr<rpc::ServerStream<v1::SegmentBatch>> stream) {
-          YieldToRequests();
-          stream->Finish(Segment(request, *stream));
-        });
+    return rpc::RunStream<v1::SegmentBatch>(context, &bulk_,
+                                            [this, request = *request, follower = FromFollower(context)](
+                                                std::shared_ptr<rpc::ServerStream<v1::SegmentBatch>> stream) {
+                                              YieldToRequests();
+                                              const absl::Status may = MayServe(follower);
+                                              stream->Finish(may.ok() ? Segment(request, *stream) : may);
+                                            });
   }
 
   grpc::ServerWriteReactor<v1::RangeDigest>* HashRange(grpc::CallbackServerContext* context,
                                                        const v1::HashRangeRequest* request) override {
-    return rpc::RunStream<v1::RangeDigest>(
-        context, &bulk_, [this, request = *request](std::shared_ptr<rpc::ServerStream<v1::RangeDigest>> stream) {
-          YieldToRequests();
-          stream->Finish(Hash(request, *stream));
-        });
+    return rpc::RunStream<v1::RangeDigest>(context, &bulk_,
+                                           [this, request = *request, follower = FromFollower(context)](
+                                               std::shared_ptr<rpc::ServerStream<v1::RangeDigest>> stream) {
+                                             YieldToRequests();
+                                             const absl::Status may = MayServe(follower);
+                                             stream->Finish(may.ok() ? Hash(request, *stream) : may);
+                                           });
   }
 
   grpc::ServerUnaryReactor* ReadOplog(grpc::CallbackServerContext* context, const v1::ReadOplogRequest* request,
                                       v1::OplogBatch* response) override {
     return rpc::RunBlocking(context, &oplog_,
-                            [=, this](const rpc::Call& call) { return Oplog(*request, response, call); });
+                            [=, this, follower = FromFollower(context)](const rpc::Call& call) -> absl::Status {
+                              TERRANE_RETURN_IF_ERROR(MayServe(follower));
+                              TERRANE_RETURN_IF_ERROR(Oplog(*request, response, follower, call));
+                              Count(*request, *response);
+                              if (options_.committed) {
+                                response->set_applied(std::max(response->applied(), options_.committed().value()));
+                              }
+                              return absl::OkStatus();
+                            });
   }
 
  private:
+  static bool FromFollower(const grpc::CallbackServerContext* context) {
+    return context->client_metadata().contains(kFromFollowerKey);
+  }
+  absl::Status MayServe(bool from_follower) const {
+    return from_follower && options_.follows ? options_.follows() : absl::OkStatus();
+  }
+  void Count(const v1::ReadOplogRequest& request, const v1::OplogBatch& response) {
+    int64_t bytes = 0;
+    for (const v1::PositionedEntry& entry : response.entries()) bytes += static_cast<int64_t>(entry.ByteSizeLong());
+    oplog_bytes_ += bytes;
+    if (request.up_to() == 0) return;
+    const std::shared_ptr<const Ownership> ownership = options_.ownership();
+    for (const OwnedChunk* chunk : ownership->OfCopy(CopyId(request.copy_id()))) {
+      if (chunk->fence == Position(request.up_to())) {
+        oplog_bytes_behind_fence_ += bytes;
+        return;
+      }
+    }
+  }
+
   // A view that has applied `min_position` and may read the copy, and the ownership to judge by.
   struct Picture {
     std::shared_ptr<const storage::ReadView> view;
@@ -92,8 +134,13 @@ class ExportServiceImpl final : public ExportService, public v1::ShardExport::Ca
     TERRANE_ASSIGN_OR_RETURN(const int64_t chunk_bytes, ChunkBytes(*picture.view, copy, range));
     const int64_t max_bytes =
         request.max_bytes() == 0 ? kDefaultSegmentBytes : std::max<int64_t>(0, request.max_bytes());
+    // By the view's own records as well: those that were looked at may be of another state (trap T58).
+    TERRANE_ASSIGN_OR_RETURN(const Ownership then, LoadOwnership(*picture.view));
+    TERRANE_RETURN_IF_ERROR(CheckExport(then, request.move(), copy, range));
+    ++segments_;
     return ExportSegment(*picture.view, copy, range, max_bytes, kMessageBytes, [&](v1::SegmentBatch batch) {
       if (batch.last()) batch.set_chunk_bytes(chunk_bytes);
+      segment_bytes_ += static_cast<int64_t>(batch.ByteSizeLong());
       return !stopped_ && stream.Write(std::move(batch));
     });
   }
@@ -120,6 +167,7 @@ class ExportServiceImpl final : public ExportService, public v1::ShardExport::Ca
     TERRANE_ASSIGN_OR_RETURN(const storage::ChunkDigest scanned,
                              HashSubRanges(*picture.view, copy, range, range_bytes,
                                            [&](const KeyRange& part, const storage::ChunkDigest& digest) {
+                                             hashed_bytes_ += digest.documents.bytes + digest.retries.bytes;
                                              *message.mutable_range() = ToProto(part);
                                              ToProto(digest, message.mutable_digest());
                                              return !stopped_ && stream.Write(message);
@@ -132,7 +180,8 @@ class ExportServiceImpl final : public ExportService, public v1::ShardExport::Ca
                            v1::ErrorDetail::DIGEST_MISMATCH);
   }
 
-  absl::Status Oplog(const v1::ReadOplogRequest& request, v1::OplogBatch* response, const rpc::Call& call) {
+  absl::Status Oplog(const v1::ReadOplogRequest& request, v1::OplogBatch* response, bool follower,
+                     const rpc::Call& call) {
     const CopyId copy(request.copy_id());
     const KeyRange range = FromProto(request.range());
     v1::ReadOplogRequest limited = request;
@@ -151,6 +200,7 @@ class ExportServiceImpl final : public ExportService, public v1::ShardExport::Ca
       if (request.up_to() != 0 && response->up_to() >= request.up_to()) return absl::OkStatus();
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::System()->Now());
       if (left.count() <= 0 || stopped_ || call.cancelled()) return absl::OkStatus();
+      TERRANE_RETURN_IF_ERROR(MayServe(follower));
       // Nothing for us among what woke us: let some more come together.
       const Position applied(response->applied());
       if (woken) options_.store->WaitAppliedBeyond(Position(applied.value() + kCoalesceEntries), kCoalesceWait);
@@ -161,6 +211,11 @@ class ExportServiceImpl final : public ExportService, public v1::ShardExport::Ca
 
   const ExportOptions options_;
   std::atomic<bool> stopped_{false};
+  std::atomic<int64_t> segment_bytes_{0};
+  std::atomic<int64_t> segments_{0};
+  std::atomic<int64_t> oplog_bytes_{0};
+  std::atomic<int64_t> oplog_bytes_behind_fence_{0};
+  std::atomic<int64_t> hashed_bytes_{0};
   Executor bulk_;
   Executor oplog_;
 };

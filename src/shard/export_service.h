@@ -9,6 +9,7 @@
 
 #include "shard/ownership.h"
 #include "storage/store.h"
+#include "terrane/v1/shard.pb.h"
 
 namespace grpc {
 class Service;
@@ -19,6 +20,12 @@ namespace terrane::shard {
 struct ExportOptions {
   storage::Store* store = nullptr;                              // outlives the service
   std::function<std::shared_ptr<const Ownership>()> ownership;  // as last published; thread-safe
+  // Whether this replica may serve what a follower should (kFromFollowerKey): an error if it leads, or is cut off.
+  // Null: it may.
+  std::function<absl::Status()> follows;
+  // Greatest position known to be committed. A target that reads from a replica that lags behind must know by how much.
+  // Null: what is applied.
+  std::function<Position()> committed;
   int bulk_threads = 4;
   int oplog_threads = 16;
   // Greatest amount that a request may ask to wait.
@@ -31,6 +38,8 @@ class ExportService {
   virtual ~ExportService() = default;  // Stop() first
 
   virtual grpc::Service* service() = 0;
+  // What was served since the start.
+  virtual terrane::v1::ExportCounters Counters() const = 0;
   // Ends what waits; later requests are refused. Before the server is shut down.
   virtual void Stop() = 0;
 };

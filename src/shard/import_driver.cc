@@ -343,6 +343,13 @@ absl::Status ImportDriver::IngestSegment(const ReadySegment& segment, const Move
   ingest->set_source_position(segment.position.value());
   for (const storage::SegmentFile& file : segment.built.files) ToProto(file, ingest->add_files());
   ToProto(segment.built.digest, ingest->mutable_digest());
+  if (host_.hold) {
+    const auto cancelled = [this, &move] {
+      std::lock_guard lock(mutex_);
+      return stopping_ || move_ != move;
+    };
+    TERRANE_RETURN_IF_ERROR(host_.hold(move, copy_, segment.built.files, cancelled));
+  }
   return ProposeImportEntry(host_, std::move(entry), move).status();
 }
 

@@ -4,10 +4,12 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <span>
 
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "shard/ownership.h"
+#include "shard/peer_replicas.h"
 #include "storage/store.h"
 #include "terrane/v1/shard_log.pb.h"
 
@@ -24,6 +26,12 @@ struct ImportHost {
   // Replaces blocking, for hosts without threads: returns when `ready` is true or the time is over, and then what it
   // says. nullptr: the calling thread blocks.
   std::function<bool(const std::function<bool()>& ready, std::chrono::nanoseconds timeout)> await;
+  // For looking at the other replicas' copies; each call makes one. Null: a shard of one.
+  std::function<std::unique_ptr<PeerReplicas>()> peers;
+  // Returns when a majority of the voters holds the files (SegmentFiles::HoldOnMajority). Null: a shard of one.
+  std::function<absl::Status(const MoveRef&, CopyId, std::span<const storage::SegmentFile>,
+                             const std::function<bool()>& cancelled)>
+      hold;
 };
 
 struct Core;

@@ -9,6 +9,7 @@
 #include "common/status.h"
 #include "rpc/channel.h"
 #include "rpc/status.h"
+#include "shard/source_choice.h"
 #include "terrane/v1/shard.grpc.pb.h"
 
 namespace terrane::shard {
@@ -39,16 +40,12 @@ class GrpcImportSource final : public ImportSource {
         [&](v1::RangeDigest* digest) { return on_digest(*digest); });
   }
 
+  absl::StatusOr<v1::OplogBatch> ReadOplogOfLeader(const v1::ReadOplogRequest& request) override {
+    return Oplog(request, Kind::kFence, /*interruptible=*/false);
+  }
+
   absl::StatusOr<v1::OplogBatch> ReadOplog(const v1::ReadOplogRequest& request, bool interruptible) override {
-    Running running(this, /*bulk=*/false, interruptible);
-    TERRANE_RETURN_IF_ERROR(running.status());
-    running.context()->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(request.wait_ms()) +
-                                    kOplogMargin);
-    v1::OplogBatch batch;
-    absl::Status status = rpc::FromGrpc(running.stub()->ReadOplog(running.context(), request, &batch));
-    running.Ended(status);
-    if (!status.ok()) return status;
-    return batch;
+    return Oplog(request, Kind::kBulk, interruptible);
   }
 
   void Interrupt() override {
@@ -69,27 +66,32 @@ class GrpcImportSource final : public ImportSource {
 
   void SetEndpoints(std::vector<std::string> endpoints) override {
     std::lock_guard lock(mutex_);
-    if (endpoints_ == endpoints) return;
-    endpoints_ = std::move(endpoints);
-    next_ = 0;
-    next_bulk_ = endpoints_.empty() ? 0 : endpoints_.size() - 1;
+    choice_.SetEndpoints(std::move(endpoints));
   }
 
  private:
+  enum class Kind { kBulk, kFence };
+
   // One call: the replica that it asks, and its place among those that Stop cancels.
   class Running {
    public:
-    Running(GrpcImportSource* source, bool bulk, bool interruptible = false)
-        : source_(source), bulk_(bulk), interruptible_(interruptible) {
+    Running(GrpcImportSource* source, Kind kind, bool interruptible = false)
+        : source_(source), kind_(kind), interruptible_(interruptible) {
       std::lock_guard lock(source_->mutex_);
       if (interruptible_ && std::exchange(source_->interrupted_, false)) {
         status_ = MakeStatus(absl::StatusCode::kCancelled, "there is something else to do");
       } else if (source_->stopped_) {
         status_ = MakeStatus(absl::StatusCode::kCancelled, "the import is stopping");
-      } else if (source_->endpoints_.empty()) {
-        status_ = Unavailable("no replica of the source is known");
       } else {
-        endpoint_ = source_->endpoints_[(bulk_ ? source_->next_bulk_ : source_->next_) % source_->endpoints_.size()];
+        SourceChoice& choice = source_->choice_;
+        const SourceChoice::Choice chosen =
+            kind_ == Kind::kFence ? choice.ForFence() : choice.ForBulk(Clock::System()->Now());
+        endpoint_ = chosen.endpoint;
+        if (endpoint_.empty()) {
+          status_ = Unavailable("no replica of the source is known");
+          return;
+        }
+        if (chosen.not_leader) context_.AddMetadata(kFromFollowerKey, "1");
         stub_ = v1::ShardExport::NewStub(source_->pool_->Get(endpoint_));
         source_->running_.push_back(this);
       }
@@ -99,10 +101,23 @@ class GrpcImportSource final : public ImportSource {
       std::erase(source_->running_, this);
     }
     // The next call asks somebody else if this one failed.
-    void Ended(const absl::Status& status) {
-      if (status.ok() || status.code() == absl::StatusCode::kCancelled) return;
+    absl::Status Ended(absl::Status status) {
+      if (status.code() == absl::StatusCode::kCancelled) return status;
       std::lock_guard lock(source_->mutex_);
-      ++(bulk_ ? source_->next_bulk_ : source_->next_);
+      SourceChoice& choice = source_->choice_;
+      const MonotonicTime now = Clock::System()->Now();
+      if (status.ok()) {
+        choice.Worked(endpoint_);
+      } else if (kind_ == Kind::kFence) {
+        choice.FenceFailed();
+      } else if (absl::IsDataLoss(status)) {
+        // The damage of one replica is not that of the shard.
+        choice.Damaged(endpoint_, now);
+        if (choice.HasOthers(endpoint_)) return Unavailable(endpoint_, ": ", MessageOf(status));
+      } else {
+        choice.Failed(endpoint_, now);
+      }
+      return status;
     }
 
     const absl::Status& status() const { return status_; }
@@ -112,7 +127,7 @@ class GrpcImportSource final : public ImportSource {
 
    private:
     GrpcImportSource* const source_;
-    const bool bulk_;
+    const Kind kind_;
     const bool interruptible_;
     absl::Status status_;
     std::string endpoint_;
@@ -122,7 +137,7 @@ class GrpcImportSource final : public ImportSource {
 
   template <typename Message, typename Start, typename OnMessage>
   absl::Status Stream(const Start& start, const OnMessage& on_message) {
-    Running running(this, /*bulk=*/true);
+    Running running(this, Kind::kBulk);
     TERRANE_RETURN_IF_ERROR(running.status());
     running.context()->set_deadline(std::chrono::system_clock::now() + kBulkTimeout);
     auto reader = start(*running.stub(), running.context());
@@ -136,15 +151,23 @@ class GrpcImportSource final : public ImportSource {
     }
     absl::Status status = rpc::FromGrpc(reader->Finish());
     if (!taken.ok()) return taken;
-    running.Ended(status);
-    return status;
+    return running.Ended(std::move(status));
+  }
+
+  absl::StatusOr<v1::OplogBatch> Oplog(const v1::ReadOplogRequest& request, Kind kind, bool interruptible) {
+    Running running(this, kind, interruptible);
+    TERRANE_RETURN_IF_ERROR(running.status());
+    running.context()->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(request.wait_ms()) +
+                                    kOplogMargin);
+    v1::OplogBatch batch;
+    absl::Status status = running.Ended(rpc::FromGrpc(running.stub()->ReadOplog(running.context(), request, &batch)));
+    if (!status.ok()) return status;
+    return batch;
   }
 
   rpc::ChannelPool* const pool_;
   std::mutex mutex_;
-  std::vector<std::string> endpoints_;
-  size_t next_ = 0;
-  size_t next_bulk_ = 0;
+  SourceChoice choice_;
   std::vector<Running*> running_;
   bool interrupted_ = false;  // with nothing to end; meant for the next one
   bool stopped_ = false;

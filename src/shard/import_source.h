@@ -17,8 +17,11 @@ class ChannelPool;
 
 namespace terrane::shard {
 
-// Thread-safe; the calls block. Each call asks one replica; after a failure the next call asks the next one. What is
-// bulk asks the last replica of the list first, the rest the first one (the leader).
+// Metadata of a call: the replica that is asked is to refuse if it leads, or has not heard its leader of late.
+inline constexpr const char* kFromFollowerKey = "terrane-from-follower";
+
+// Thread-safe; the calls block. Each call asks one replica, as SourceChoice says; after a failure the next call asks
+// another one.
 class ImportSource {
  public:
   virtual ~ImportSource() = default;
@@ -31,6 +34,10 @@ class ImportSource {
   // Waits for up to request.wait_ms() for something new; an interruptible one ends early by Interrupt.
   virtual absl::StatusOr<terrane::v1::OplogBatch> ReadOplog(const terrane::v1::ReadOplogRequest& request,
                                                             bool interruptible) = 0;
+  // The last entries up to a fence: of the leader, who has them first.
+  virtual absl::StatusOr<terrane::v1::OplogBatch> ReadOplogOfLeader(const terrane::v1::ReadOplogRequest& request) {
+    return ReadOplog(request, /*interruptible=*/false);
+  }
 
   // Ends the interruptible ReadOplog under way, or the next one at once, with kCancelled.
   virtual void Interrupt() = 0;

@@ -32,7 +32,7 @@ void ImportTail::Refresh(const OwnedChunk& chunk, const MoveRef& move) {
   pending_bytes_ = 0;
 }
 
-absl::Status ImportTail::Read(std::chrono::milliseconds wait, Position up_to, bool interruptible) {
+absl::Status ImportTail::Read(std::chrono::milliseconds wait, Position up_to, bool interruptible, bool from_leader) {
   v1::ReadOplogRequest request;
   *request.mutable_move() = ToProto(move_);
   request.set_copy_id(import_->source_copy.value());
@@ -41,7 +41,8 @@ absl::Status ImportTail::Read(std::chrono::milliseconds wait, Position up_to, bo
   request.set_max_bytes(kReadBytes);
   request.set_wait_ms(static_cast<int32_t>(wait.count()));
   request.set_up_to(up_to.value());
-  TERRANE_ASSIGN_OR_RETURN(v1::OplogBatch batch, source_->ReadOplog(request, interruptible));
+  TERRANE_ASSIGN_OR_RETURN(v1::OplogBatch batch, from_leader ? source_->ReadOplogOfLeader(request)
+                                                             : source_->ReadOplog(request, interruptible));
   if (Position(batch.up_to()) < read_to_ || (up_to.value() != 0 && Position(batch.up_to()) > up_to)) {
     return Internal("the source answered up to ", batch.up_to(), " when asked from ", read_to_.value(), " to ",
                     up_to.value());
@@ -118,7 +119,7 @@ absl::Status ImportTail::LearnFenceTime(Position fence) {
   *request.mutable_range() = ToProto(range_);
   request.set_after(fence.value() - 1);
   request.set_up_to(fence.value());
-  TERRANE_ASSIGN_OR_RETURN(const v1::OplogBatch batch, source_->ReadOplog(request, /*interruptible=*/false));
+  TERRANE_ASSIGN_OR_RETURN(const v1::OplogBatch batch, source_->ReadOplogOfLeader(request));
   if (batch.entries_size() != 1 || !batch.entries(0).entry().has_fence()) {
     return FailedPrecondition("entry ", fence.value(), " of the source is not the fence of this chunk");
   }
@@ -134,7 +135,7 @@ absl::StatusOr<EntryResult> ImportTail::Complete(const v1::CompleteStep& step) {
   }
   const MonotonicTime deadline = host_->clock->Now() + kReachTimeout;
   while (read_to_ < fence) {
-    TERRANE_RETURN_IF_ERROR(Read(kReadWait, fence, /*interruptible=*/false));
+    TERRANE_RETURN_IF_ERROR(Read(kReadWait, fence, /*interruptible=*/false, /*from_leader=*/true));
     if (read_to_ < fence && pending_bytes_ >= kApplyBytes) TERRANE_RETURN_IF_ERROR(Apply());
     if (read_to_ < fence && host_->clock->Now() > deadline) {
       return Unavailable("the source does not get to the fence at ", fence.value());

@@ -39,7 +39,7 @@ class ImportTail {
   double entries_per_s() const { return entries_per_s_; }
 
  private:
-  absl::Status Read(std::chrono::milliseconds wait, Position up_to, bool interruptible);
+  absl::Status Read(std::chrono::milliseconds wait, Position up_to, bool interruptible, bool from_leader = false);
   // The entry that brings the record's cursor to read_to_.
   terrane::v1::ShardEntry TakeBatch();
   absl::Status Apply();

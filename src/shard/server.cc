@@ -23,6 +23,7 @@
 #include "shard/attendance.h"
 #include "shard/document_service.h"
 #include "shard/export_service.h"
+#include "shard/file_service.h"
 #include "shard/import_manager.h"
 #include "shard/metadata_link.h"
 #include "shard/move_service.h"
@@ -31,6 +32,7 @@
 #include "shard/rejoin.h"
 #include "shard/replica_changes.h"
 #include "shard/retention.h"
+#include "shard/segment_files.h"
 #include "shard/shard_host.h"
 #include "shard/splitter.h"
 #include "shard/statistics.h"
@@ -42,6 +44,7 @@ namespace {
 constexpr int kSlowWorkers = 8;  // splits, audits, and completions of moves that wait for their K
 constexpr std::chrono::seconds kGrace{1};
 constexpr std::chrono::seconds kRetentionInterval{5};
+constexpr std::chrono::seconds kCutOff{2};  // a follower that has not heard its leader for so long serves no targets
 
 absl::Status Check(const ShardServerOptions& options) {
   if (options.shard.empty()) return InvalidArgument("the shard has no name (--name s1)");
@@ -64,6 +67,7 @@ class ShardServerImpl final : public ShardServer {
 
   absl::Status Start() {
     TERRANE_RETURN_IF_ERROR(OpenHost());
+    MakeFiles();
     MakeImports();
     TERRANE_ASSIGN_OR_RETURN(const std::string cluster, KnownCluster());
     const bool grouped = options_.members.size() > 1 || options_.join;
@@ -92,6 +96,7 @@ class ShardServerImpl final : public ShardServer {
     if (attendance_) attendance_->Stop();
     if (imports_) imports_->Stop();
     if (exports_) exports_->Stop();
+    if (files_) files_->Stop();
     // Handlers that wait for the log are answered when it stops, so the server waits for them meanwhile.
     std::thread refuse([this] {
       if (server_) server_->Shutdown(kGrace);
@@ -146,6 +151,9 @@ class ShardServerImpl final : public ShardServer {
     host.on_leader_stop = [this](Term) {
       if (imports_) imports_->LeaderStopped();
     };
+    host.provide_files = [this](CopyId copy, std::span<const storage::SegmentFile> files) {
+      return files_->Provide(copy, files);
+    };
     TERRANE_ASSIGN_OR_RETURN(host_, ShardHost::Open(std::move(host)));
     // A group of several knows by itself when a directory is not the one that it should be.
     host_->proposer().SetAdmitted(options_.members.size() > 1 || options_.join);
@@ -155,6 +163,60 @@ class ShardServerImpl final : public ShardServer {
     return absl::OkStatus();
   }
 
+  // The other replicas of this shard, as configured now.
+  std::vector<PeerReplica> Others() const {
+    std::vector<PeerReplica> others;
+    const replication::ReplicatedLog* log = host_->proposer().log();
+    if (log == nullptr) {
+      for (const replication::Member& member : options_.members) others.push_back({member.replica, member.address});
+    } else {
+      for (const replication::MemberStatus& member : log->Members()) {
+        others.push_back({member.replica, member.address, member.voter});
+      }
+    }
+    std::erase_if(others, [this](const PeerReplica& peer) { return peer.replica == options_.replica; });
+    return others;
+  }
+
+  // Whether targets of moves should read here rather than at the leader.
+  absl::Status Follows() const {
+    const replication::ReplicatedLog* log = host_->proposer().log();
+    if (log == nullptr) return Unavailable("this replica has just started");
+    if (log->Leader().is_leader) return FailedPrecondition("this replica leads");
+    const std::optional<MonotonicTime> heard = log->LeaderContact();
+    if (heard && Clock::System()->Now() - *heard < kCutOff) return absl::OkStatus();
+    return Unavailable("this replica has not heard its leader of late");
+  }
+  Position Committed() const {
+    const replication::ReplicatedLog* log = host_->proposer().log();
+    return log == nullptr ? Position(0) : log->Committed();
+  }
+
+  std::string OwnEndpoint() const {
+    for (const replication::Member& member : options_.members) {
+      if (member.replica == options_.replica) return member.address;
+    }
+    return options_.advertise.empty() ? server_->address() : options_.advertise;
+  }
+
+  void MakeFiles() {
+    SegmentFiles::Options options;
+    options.store = &host_->store();
+    options.peers = MakeGrpcPeerReplicas(&pool_, [this] { return Others(); });
+    options.endpoint = [this] { return OwnEndpoint(); };
+    options.ownership = [this] { return host_->applier().View(); };
+    options.log_first = [this] {
+      const replication::ReplicatedLog* log = host_->proposer().log();
+      return log == nullptr ? Position(0) : log->Statistics().first;
+    };
+    options.hand_on = [this] {
+      replication::ReplicatedLog* log = host_->proposer().log();
+      if (log == nullptr || !log->Leader().is_leader) return;
+      log->TransferLeadership().IgnoreError();  // tried again with the next round
+    };
+    files_ = std::make_unique<SegmentFiles>(std::move(options));
+  }
+
   void MakeImports() {
     ImportManager::Options options;
     options.host.store = &host_->store();
@@ -162,6 +224,11 @@ class ShardServerImpl final : public ShardServer {
     options.host.propose = [this](v1::ShardEntry entry, std::function<void(absl::StatusOr<EntryResult>)> done) {
       host_->proposer().Propose(std::move(entry), std::move(done));
     };
+    options.host.hold = [this](const MoveRef& move, CopyId copy, std::span<const storage::SegmentFile> files,
+                               const std::function<bool()>& cancelled) {
+      return files_->HoldOnMajority(move, copy, files, cancelled);
+    };
+    options.host.peers = [this] { return MakeGrpcPeerReplicas(&pool_, [this] { return Others(); }); };
     options.make_source = [this](std::vector<std::string> endpoints) {
       return MakeGrpcImportSource(&pool_, std::move(endpoints));
     };
@@ -191,10 +258,15 @@ class ShardServerImpl final : public ShardServer {
   absl::Status Listen() {
     statistics_ = std::make_unique<StatisticsCollector>(&host_->core());
     splitter_ = std::make_unique<Splitter>(&host_->core());
-    exports_ = ExportService::Make({.store = &host_->store(), .ownership = [this] { return host_->applier().View(); }});
+    exports_ = ExportService::Make({.store = &host_->store(),
+                                    .ownership = [this] { return host_->applier().View(); },
+                                    .follows = [this] { return Follows(); },
+                                    .committed = [this] { return Committed(); }});
     services_.push_back(MakeDocumentService(&host_->core(), &host_->reads(), &host_->writes()));
     services_.push_back(MakeMoveService(&host_->core(), splitter_.get(), imports_.get(), &slow_));
-    services_.push_back(MakeAdminService(&host_->core(), statistics_.get(), &slow_));
+    services_.push_back(
+        MakeAdminService(&host_->core(), statistics_.get(), &slow_, [this] { return exports_->Counters(); }));
+    services_.push_back(MakeFileService(files_.get()));
     std::vector<grpc::Service*> services;
     for (const auto& service : services_) services.push_back(service.get());
     services.push_back(exports_->service());
@@ -228,6 +300,7 @@ class ShardServerImpl final : public ShardServer {
     retention_loop_ = std::make_unique<Periodic>(kRetentionInterval, [this] {
       retention_->TrimOplog();
       if (attendance_->clock_agrees()) retention_->ExpireRetries();
+      files_->Tidy();
     });
   }
 
@@ -262,6 +335,7 @@ class ShardServerImpl final : public ShardServer {
   std::unique_ptr<MetadataLink> metadata_;
   std::unique_ptr<MetadataLink> outcome_metadata_;  // a heartbeat under way does not delay a question
   std::unique_ptr<replication::GrpcTransport> transport_;
+  std::unique_ptr<SegmentFiles> files_;
   std::unique_ptr<ImportManager> imports_;
   std::unique_ptr<replication::FileSystem> slow_files_;  // the log's, if its syncs are to be slow
   std::unique_ptr<ShardHost> host_;

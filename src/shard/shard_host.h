@@ -29,6 +29,8 @@ class ShardHost {
     std::function<std::string()> leader_endpoint;  // for NOT_LEADER; may be null
     std::function<void(Term)> on_serving;          // on the apply thread; may be null
     std::function<void(Term)> on_leader_stop;      // the same
+    // Applier::Options; may be null. Must not block any more when Stop is called.
+    std::function<absl::Status(CopyId, std::span<const storage::SegmentFile>)> provide_files;
   };
 
   // Opens the store and loads the state. Errors as storage::Store::Open.

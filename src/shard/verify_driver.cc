@@ -10,6 +10,7 @@
 #include "shard/background.h"
 #include "shard/convert.h"
 #include "shard/import_repair.h"
+#include "shard/peer_audit.h"
 #include "shard/state_records.h"
 
 namespace terrane::shard {
@@ -139,12 +140,20 @@ absl::Status VerifyRun::Verify() {
   for (int round = 0; round < kMaxRounds; ++round) {
     TERRANE_ASSIGN_OR_RETURN(const OwnedChunk chunk, Chunk());
     TERRANE_ASSIGN_OR_RETURN(const Round result, Compare(chunk));
-    if (result.different.empty() && result.scanned == result.running) return absl::OkStatus();
+    if (result.different.empty() && result.scanned == result.running) return AuditOthers(chunk);
     for (const KeyRange& range : result.different) TERRANE_RETURN_IF_ERROR(Repair(chunk, range));
     // Equal to the source on disk, so what was scanned is right and the sum is not.
     if (result.different.empty()) TERRANE_RETURN_IF_ERROR(Recertify(chunk, result.scanned - result.running));
   }
   return DataLoss("source and target still differ after ", kMaxRounds, " rounds");
+}
+
+// Their running digests follow from the same entries as ours, so each needs only be compared with itself.
+absl::Status VerifyRun::AuditOthers(const OwnedChunk& chunk) const {
+  if (!host_->peers) return absl::OkStatus();
+  const std::unique_ptr<PeerReplicas> peers = host_->peers();
+  return AuditPeers(peers.get(), options_.copy, chunk.range, host_->store->AppliedPosition(),
+                    [this] { return Cancelled(); });
 }
 
 absl::StatusOr<VerifyRun::Round> VerifyRun::Compare(const OwnedChunk& chunk) {

@@ -75,16 +75,16 @@ class ApplyBatchImpl : public ApplyBatch {
   }
 
   void MarkIngested(std::span<const std::string> names) override {
-    for (const std::string& name : names) {
-      Put(Family::kState, StrCat(kIngestedPrefix, name), {});
-      ingested_.push_back(name);
-    }
+    ingested_.insert(ingested_.end(), names.begin(), names.end());
   }
 
   size_t SizeBytes() const override { return batch_.GetDataSize(); }
 
   absl::Status Commit(Position applied) override {
     Put(Family::kState, std::string(kAppliedName), EncodeNumber(applied.value()));
+    for (const std::string& name : ingested_) {
+      Put(Family::kState, StrCat(kIngestedPrefix, name), EncodeNumber(applied.value()));
+    }
     absl::Status status = database_->Write(batch_.GetWriteBatch(), /*sync=*/false, "writing a batch");
     batch_.Clear();
     database_.reset();

@@ -57,8 +57,8 @@ class ApplyBatch {
   virtual void PutState(std::string_view name, std::string_view value) = 0;
   virtual void DeleteState(std::string_view name) = 0;
 
-  // The segment files of Store::Ingest whose effect (digest, progress) this batch records. They are removed once this
-  // batch is durable, when no replay can ask for them any more.
+  // The segment files of Store::Ingest whose effect (digest, progress) this batch records, at the position that it is
+  // committed with. From then on they are kept (Store::KeptSegmentFiles), over restarts too, until they are forgotten.
   virtual void MarkIngested(std::span<const std::string> names) = 0;
 
   // Bytes collected so far; commit before it grows beyond some tens of MB.

@@ -129,7 +129,8 @@ void Layout::RemoveLeftovers() const {
   }
   std::filesystem::create_directories(segments(), ignored);
   for (const auto& entry : std::filesystem::directory_iterator(segments(), ignored)) {
-    if (entry.path().extension() == ".ingest") std::filesystem::remove(entry.path(), ignored);
+    const std::string extension = entry.path().extension().string();
+    if (extension == ".ingest" || extension == kPartialSuffix) std::filesystem::remove(entry.path(), ignored);
   }
 }
 
@@ -137,13 +138,13 @@ void Layout::RemoveSegment(const std::string& name) const {
   EnvOf(faults_)->DeleteFile((segments() / name).string()).PermitUncheckedError();
 }
 
-void Layout::RemoveSegments(CopyId copy, std::span<const std::string> keep) const {
+std::vector<std::string> Layout::SegmentNames() const {
+  std::vector<std::string> names;
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(segments(), ignored)) {
-    std::string name = entry.path().filename().string();
-    if (!name.starts_with(SegmentNamePrefix(copy))) continue;
-    if (std::find(keep.begin(), keep.end(), name) == keep.end()) RemoveSegment(name);
+    names.push_back(entry.path().filename().string());
   }
+  return names;
 }
 
 }  // namespace terrane::storage

@@ -3,13 +3,12 @@
 
 #include <filesystem>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "common/ids.h"
 #include "storage/fault_injection.h"
 
 namespace terrane::storage {
@@ -34,13 +33,13 @@ class Layout {
   // Links the files of a checkpoint into a new database directory; durable on return.
   absl::StatusOr<std::filesystem::path> Import(const std::filesystem::path& checkpoint) const;
 
-  // Databases that are not current, and links of ingests that were under way.
+  // Databases that are not current, links of ingests that were under way, and files that came only in part.
   void RemoveLeftovers() const;
 
   std::filesystem::path segments() const { return directory_ / "segments"; }
   void RemoveSegment(const std::string& name) const;
-  // All of the copy, but for the named ones.
-  void RemoveSegments(CopyId copy, std::span<const std::string> keep) const;
+  // Of what lies in segments().
+  std::vector<std::string> SegmentNames() const;
 
  private:
   std::filesystem::path directory_;

@@ -34,6 +34,21 @@ struct BuiltSegment {
   int64_t bytes = 0;               // of the files
 };
 
+// Takes one file of a segment from another replica. One thread at a time; blocks on the disk. What came is removed when
+// it is destroyed before Finish. Made by Store::ReceiveSegmentFile.
+class SegmentReceiver {
+ public:
+  virtual ~SegmentReceiver() = default;
+
+  // The next bytes; kDataLoss when they are more than the file has.
+  virtual absl::Status Append(std::string_view data) = 0;
+  // Bytes that came so far.
+  virtual int64_t received() const = 0;
+  // Everything came. On return the file and its name are synced. kDataLoss: size or checksum are not those of the file;
+  // it does not get its name then.
+  virtual absl::Status Finish() = 0;
+};
+
 // Builds the files of one segment. One thread at a time; blocks on the disk. Removes its files when it is destroyed
 // before Finish. Made by Store::NewSegment.
 class SegmentWriter {

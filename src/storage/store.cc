@@ -49,12 +49,15 @@ class StoreImpl : public Store {
     RangeIterator names(range, rocksdb::ReadOptions(), [&](const rocksdb::ReadOptions& options) {
       return database->db()->NewIterator(options, database->handle(Family::kState));
     });
-    std::vector<std::string> ingested;
-    for (; names.Valid(); names.Next()) ingested.emplace_back(names.key().substr(kIngestedPrefix.size()));
+    std::map<std::string, uint64_t> kept;
+    for (; names.Valid(); names.Next()) {
+      // Programs before replica sets wrote no position.
+      kept.emplace(names.key().substr(kIngestedPrefix.size()), DecodeNumber(names.value()).value_or(0));
+    }
     TERRANE_RETURN_IF_ERROR(names.status());
     std::lock_guard lock(mutex_);
     applied_ = applied;
-    ingested_ = std::move(ingested);
+    kept_ = std::move(kept);
     return absl::OkStatus();
   }
 
@@ -81,7 +84,7 @@ class StoreImpl : public Store {
                              std::lock_guard lock(mutex_);
                              Require(applied.value() >= applied_, "the applied position goes back");
                              applied_ = applied.value();
-                             for (std::string& name : ingested) ingested_.push_back(std::move(name));
+                             for (std::string& name : ingested) kept_.emplace(std::move(name), applied_);
                              applied_changed_.notify_all();
                            }});
   }
@@ -97,21 +100,12 @@ class StoreImpl : public Store {
   absl::StatusOr<Position> MakeDurable() override {
     std::shared_ptr<Database> database;
     uint64_t applied = 0;
-    std::vector<std::string> ingested;
     {
       std::lock_guard lock(mutex_);
       database = database_;
       applied = applied_;
-      ingested = std::exchange(ingested_, {});
     }
     TERRANE_RETURN_IF_ERROR(database->SyncWal("syncing the WAL"));
-    if (ingested.empty()) return Position(applied);
-    rocksdb::WriteBatch forget;
-    for (const std::string& name : ingested) {
-      layout_->RemoveSegment(name);
-      forget.Delete(database->handle(Family::kState), StrCat(kIngestedPrefix, name));
-    }
-    TERRANE_RETURN_IF_ERROR(database->Write(&forget, /*sync=*/false, "forgetting segments"));
     return Position(applied);
   }
 
@@ -168,13 +162,60 @@ class StoreImpl : public Store {
     return status;
   }
 
-  void RemoveSegmentFiles(CopyId copy) override {
-    std::vector<std::string> keep;
+  std::vector<KeptSegmentFile> KeptSegmentFiles() const override {
+    std::lock_guard lock(mutex_);
+    std::vector<KeptSegmentFile> kept;
+    for (const auto& [name, position] : kept_) kept.push_back({name, Position(position)});
+    return kept;
+  }
+
+  absl::Status ForgetSegmentFiles(Position position) override {
+    std::shared_ptr<Database> database;
+    std::vector<std::string> names;
     {
       std::lock_guard lock(mutex_);
-      keep = ingested_;
+      database = database_;
+      for (const auto& [name, kept] : kept_) {
+        if (kept <= position.value()) names.push_back(name);
+      }
     }
-    layout_->RemoveSegments(copy, keep);
+    if (names.empty()) return absl::OkStatus();
+    TERRANE_RETURN_IF_ERROR(database->SyncWal("syncing before segments are removed"));
+    // The record goes after the file: a crash in between leaves something that is tried again.
+    rocksdb::WriteBatch forget;
+    for (const std::string& name : names) {
+      layout_->RemoveSegment(name);
+      forget.Delete(database->handle(Family::kState), StrCat(kIngestedPrefix, name));
+    }
+    TERRANE_RETURN_IF_ERROR(database->Write(&forget, /*sync=*/false, "forgetting segments"));
+    std::lock_guard lock(mutex_);
+    if (database_ != database) return absl::OkStatus();  // another state, with records of its own
+    for (const std::string& name : names) kept_.erase(name);
+    return absl::OkStatus();
+  }
+
+  void RemoveSegmentFiles(CopyId copy) override {
+    RemoveSegmentFiles([prefix = SegmentNamePrefix(copy)](std::string_view name) { return name.starts_with(prefix); });
+  }
+
+  void RemoveSegmentFiles(const std::function<bool(std::string_view name)>& garbage) override {
+    for (const std::string& name : layout_->SegmentNames()) {
+      if (!garbage(name)) continue;
+      {
+        std::lock_guard lock(mutex_);
+        if (kept_.contains(name)) continue;
+      }
+      layout_->RemoveSegment(name);
+    }
+  }
+
+  bool HasSegmentFile(const SegmentFile& file) const override {
+    const auto found = FileChecksum(SegmentPath(file.name));
+    return found.ok() && found->first == file.bytes && found->second == file.checksum;
+  }
+
+  absl::StatusOr<std::unique_ptr<SegmentReceiver>> ReceiveSegmentFile(const SegmentFile& file) override {
+    return MakeSegmentReceiver(layout_->segments(), file, options_.faults);
   }
 
   std::filesystem::path SegmentPath(std::string_view name) const override { return layout_->segments() / name; }
@@ -297,7 +338,7 @@ class StoreImpl : public Store {
   std::shared_ptr<Database> database_;
   uint64_t applied_ = 0;
   bool interrupted_ = false;
-  std::vector<std::string> ingested_;  // segment files whose effect is committed, perhaps not yet durable
+  std::map<std::string, uint64_t> kept_;  // segment files whose effect is committed; by name the entry's position
 
   mutable std::mutex space_mutex_;
   mutable std::optional<DiskUsage> space_;

@@ -86,6 +86,11 @@ struct CopyOnDisk {
   uint64_t bytes = 0;  // estimate
 };
 
+struct KeptSegmentFile {
+  std::string name;
+  Position position;  // of the entry that ingested it; 0: from a program that did not say
+};
+
 class Store {
  public:
   // Opens or creates the directory.
@@ -114,8 +119,8 @@ class Store {
   // Both at once.
   absl::StatusOr<std::shared_ptr<const ReadView>> View(CopyId copy);
 
-  // Makes every committed batch durable and returns the position up to which they are. Removes the segment files that
-  // are not needed any more. Blocks for one sync. Thread-safe.
+  // Makes every committed batch durable and returns the position up to which they are. Blocks for one sync.
+  // Thread-safe.
   virtual absl::StatusOr<Position> MakeDurable() = 0;
 
   // Writes the whole state as of AppliedPosition() as plain files into `directory`, which exists and is empty and is on
@@ -135,8 +140,19 @@ class Store {
   // the same effect. The keys must be such that the copy has never held, but for a replay.
   //   kNotFound: a file is missing; kDataLoss: its size or checksum differs. Nothing has been taken in then.
   virtual absl::Status Ingest(std::span<const SegmentFile> files) = 0;
+  // Files that were ingested and are kept, for a replay here and for peers that have yet to apply their entry.
+  virtual std::vector<KeptSegmentFile> KeptSegmentFiles() const = 0;
+  // Removes those of entries up to `position`: no peer asks for them any more. Makes their effect durable first, so
+  // that no replay asks either. Cheap when there are none; else blocks for a sync. Thread-safe.
+  virtual absl::Status ForgetSegmentFiles(Position position) = 0;
   // Removes the files of segments of the copy that were never ingested: when its import has ended.
   virtual void RemoveSegmentFiles(CopyId copy) = 0;
+  // The same for every file that is not kept and that `garbage` names so. Thread-safe.
+  virtual void RemoveSegmentFiles(const std::function<bool(std::string_view name)>& garbage) = 0;
+  // Whether the file is here, whole and right: reads all of it. Thread-safe.
+  virtual bool HasSegmentFile(const SegmentFile& file) const = 0;
+  // To take the file from another replica. One at a time for a name. Thread-safe.
+  virtual absl::StatusOr<std::unique_ptr<SegmentReceiver>> ReceiveSegmentFile(const SegmentFile& file) = 0;
   virtual std::filesystem::path SegmentPath(std::string_view name) const = 0;
 
   // ---- removal ----

@@ -29,6 +29,11 @@ std::unique_ptr<ApplyBatch> MakeApplyBatch(BatchHooks hooks);
 
 std::unique_ptr<SegmentWriter> MakeSegmentWriter(std::filesystem::path directory, CopyId copy, std::string_view label,
                                                  const StoreOptions& options);
+absl::StatusOr<std::unique_ptr<SegmentReceiver>> MakeSegmentReceiver(const std::filesystem::path& directory,
+                                                                     const SegmentFile& file,
+                                                                     const std::shared_ptr<FaultInjection>& faults);
+// Of a file that is still coming; gone after a restart.
+inline constexpr std::string_view kPartialSuffix = ".part";
 // Size and XXH3-64 of a file.
 absl::StatusOr<std::pair<int64_t, uint64_t>> FileChecksum(const std::filesystem::path& path);
 // fsync of a directory or file.

@@ -104,6 +104,8 @@ TEST_F(SegmentTest, T61_AReplayedIngestHasTheSameEffect) {
   store_->RemoveSegmentFiles(kCopy);
   EXPECT_EQ(SegmentFiles(), 3u);
   EXPECT_EQ(*store_->MakeDurable(), Position(1));
+  EXPECT_EQ(SegmentFiles(), 3u);  // peers may ask, too
+  ASSERT_OK(store_->ForgetSegmentFiles(Position(1)));
   EXPECT_EQ(SegmentFiles(), 0u);
   ASSERT_NO_FATAL_FAILURE(Open());
   EXPECT_EQ(*ScanDigest(*View(kCopy), kCopy, KeyRange{}), built.digest);
@@ -118,8 +120,84 @@ TEST_F(SegmentTest, IngestedFilesAreForgottenAfterARestartToo) {
   ASSERT_OK(batch->Commit(Position(1)));
   ASSERT_NO_FATAL_FAILURE(Open());
   EXPECT_EQ(SegmentFiles(), 3u);
-  ASSERT_OK(store_->MakeDurable());
+  ASSERT_EQ(store_->KeptSegmentFiles().size(), 3u);
+  EXPECT_EQ(store_->KeptSegmentFiles().front().position, Position(1));
+  ASSERT_OK(store_->ForgetSegmentFiles(Position(1)));
   EXPECT_EQ(SegmentFiles(), 0u);
+  ASSERT_NO_FATAL_FAILURE(Open());
+  EXPECT_TRUE(store_->KeptSegmentFiles().empty());
+}
+
+// Each entry's files go by themselves; what was never ingested goes only by name.
+TEST_F(SegmentTest, T60_FilesAreKeptForPeersUntilTheirEntryIsForgotten) {
+  ASSERT_NO_FATAL_FAILURE(Open());
+  for (uint64_t position = 1; position <= 2; ++position) {
+    BuiltSegment built = Build(kCopy, 100 * position, 100 * position + 10, "v");
+    ASSERT_OK(store_->Ingest(built.files));
+    auto batch = store_->NewBatch();
+    batch->MarkIngested(Names(built));
+    ASSERT_OK(batch->Commit(Position(position)));
+  }
+  Build(kNeighbour, 0, 10, "v");
+  EXPECT_EQ(SegmentFiles(), 9u);
+  ASSERT_OK(store_->ForgetSegmentFiles(Position(1)));
+  EXPECT_EQ(SegmentFiles(), 6u);
+  store_->RemoveSegmentFiles([](std::string_view) { return true; });
+  EXPECT_EQ(SegmentFiles(), 3u);  // those of the second entry
+  ASSERT_OK(store_->ForgetSegmentFiles(Position(2)));
+  EXPECT_EQ(SegmentFiles(), 0u);
+  EXPECT_EQ(Count(kCopy), 20);
+}
+
+// A follower takes what the leader has built.
+TEST_F(SegmentTest, AFileThatCameFromAPeerIsIngestedLikeOnesOwn) {
+  ASSERT_NO_FATAL_FAILURE(Open());
+  const BuiltSegment built = Build(kCopy, 0, 100, "v");
+  StoreOptions other_options = options_;
+  other_options.directory = directory_ / "other";
+  auto other = Store::Open(other_options);
+  ASSERT_OK(other);
+  for (const SegmentFile& file : built.files) {
+    EXPECT_FALSE((*other)->HasSegmentFile(file));
+    std::ifstream in(store_->SegmentPath(file.name), std::ios::binary);
+    const std::string bytes(std::istreambuf_iterator<char>(in), {});
+    auto receiver = (*other)->ReceiveSegmentFile(file);
+    ASSERT_OK(receiver);
+    ASSERT_OK((*receiver)->Append(bytes.substr(0, 100)));
+    EXPECT_EQ((*receiver)->received(), 100);
+    ASSERT_OK((*receiver)->Append(bytes.substr(100)));
+    ASSERT_OK((*receiver)->Finish());
+    EXPECT_TRUE((*other)->HasSegmentFile(file));
+  }
+  ASSERT_OK((*other)->Ingest(built.files));
+  auto view = (*other)->View(kCopy);
+  ASSERT_OK(view);
+  EXPECT_EQ(*ScanDigest(**view, kCopy, KeyRange{}), built.digest);
+}
+
+TEST_F(SegmentTest, AFileThatCameDamagedOrInPartGetsNoName) {
+  ASSERT_NO_FATAL_FAILURE(Open());
+  BuiltSegment built = Build(kCopy, 0, 100, "v");
+  SegmentFile file = built.files.front();
+  std::string bytes;
+  {
+    std::ifstream in(store_->SegmentPath(file.name), std::ios::binary);
+    bytes.assign(std::istreambuf_iterator<char>(in), {});
+  }
+  std::filesystem::remove(store_->SegmentPath(file.name));
+  for (std::string wrong : {bytes.substr(1), bytes.substr(0, bytes.size() - 1), "x" + bytes.substr(1)}) {
+    auto receiver = store_->ReceiveSegmentFile(file);
+    ASSERT_OK(receiver);
+    ASSERT_OK((*receiver)->Append(wrong));
+    EXPECT_EQ((*receiver)->Finish().code(), absl::StatusCode::kDataLoss);
+  }
+  {
+    auto receiver = store_->ReceiveSegmentFile(file);
+    ASSERT_OK(receiver);
+    EXPECT_EQ((*receiver)->Append(bytes + "x").code(), absl::StatusCode::kDataLoss);
+  }
+  EXPECT_FALSE(store_->HasSegmentFile(file));
+  EXPECT_EQ(SegmentFiles(), 2u);  // the others; nothing of this one
 }
 
 TEST_F(SegmentTest, FilesOfAnImportThatEndedAreRemoved) {

@@ -60,6 +60,11 @@ void ListMachine::Hold(bool hold) {
   released_.notify_all();
 }
 
+void ListMachine::Lack(std::string data) {
+  std::lock_guard lock(mutex_);
+  lacking_ = std::move(data);
+}
+
 void ListMachine::SetApplied(Position position) {
   std::lock_guard lock(mutex_);
   items_.resize(position.value());
@@ -81,6 +86,7 @@ absl::Status ListMachine::Apply(std::span<const CommittedEntry> batch, std::span
       return Internal("entry ", entry.position.value(), " is given after ", items_.size());
     }
     if (!items_.empty() && entry.term < items_.back().term) return Internal("terms go back");
+    if (!lacking_.empty() && entry.data == lacking_) return replication::NeedsCheckpoint(entry.position, "lacks it");
     items_.push_back({entry.term, entry.internal, std::string(entry.data)});
     if (entry.data == "refuse me") results[i].status = FailedPrecondition("refused at apply");
     results[i].value = std::string(entry.data);

@@ -29,6 +29,8 @@ class ListMachine : public replication::StateMachine {
   int installs() const;
   uint64_t batches() const;
   void FailApply(absl::Status status);  // the next Apply fails
+  // An entry with this data cannot be applied here: Apply stops before it and asks for a checkpoint. Empty: none.
+  void Lack(std::string data);
   // Blocks Apply while true.
   void Hold(bool hold);
   void SetApplied(Position position);  // planted: a disk that does not belong to the log
@@ -58,6 +60,7 @@ class ListMachine : public replication::StateMachine {
   int installs_ = 0;
   uint64_t batches_ = 0;
   absl::Status fail_;
+  std::string lacking_;
   bool hold_ = false;
 };
 

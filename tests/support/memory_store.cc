@@ -475,6 +475,10 @@ absl::Status MemoryStore::Ingest(std::span<const SegmentFile> files) {
   return MakeDurable().status();
 }
 
+void MemoryStore::RemoveSegmentFiles(const std::function<bool(std::string_view)>& garbage) {
+  std::erase_if(*options_.segments, [&](const auto& file) { return garbage(file.first); });
+}
+
 void MemoryStore::RemoveSegmentFiles(CopyId copy) {
   const std::string prefix = StrCat("c", copy.value(), "-");
   std::erase_if(*options_.segments, [&](const auto& file) { return file.first.starts_with(prefix); });

@@ -89,7 +89,14 @@ class MemoryStore : public Store {
   absl::Status InstallCheckpoint(const std::filesystem::path& directory) override;
   absl::StatusOr<std::unique_ptr<SegmentWriter>> NewSegment(CopyId copy, std::string_view label) override;
   absl::Status Ingest(std::span<const SegmentFile> files) override;
+  std::vector<KeptSegmentFile> KeptSegmentFiles() const override { return {}; }
+  absl::Status ForgetSegmentFiles(Position) override { return absl::OkStatus(); }
   void RemoveSegmentFiles(CopyId copy) override;
+  void RemoveSegmentFiles(const std::function<bool(std::string_view)>& garbage) override;
+  bool HasSegmentFile(const SegmentFile& file) const override { return options_.segments->contains(file.name); }
+  absl::StatusOr<std::unique_ptr<SegmentReceiver>> ReceiveSegmentFile(const SegmentFile& file) override {
+    return absl::UnimplementedError("files of this store have no bytes: " + file.name);
+  }
   std::filesystem::path SegmentPath(std::string_view name) const override { return std::filesystem::path(name); }
   void ScheduleDrop(CopyId copy, std::optional<KeyRange> range, std::function<void(absl::Status)> done) override;
   absl::Status TrimOplog(Position position) override;
