@@ -266,7 +266,7 @@ TEST_F(SingleReplicaTest, T75_DataAheadOfTheLogIsRefused) {
   log_.reset();
   machine_.SetApplied(Position(last.value() + 1));
   absl::Status status = Open();
-  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
   EXPECT_THAT(status.ToString(), HasSubstr("the state machine stands at position"));
 }
 
