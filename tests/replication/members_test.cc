@@ -115,7 +115,9 @@ TEST(MembersTest, AChangeThatWouldCostTheQuorumIsRefused) {
   const uint64_t dead = leader % 3 + 1;
   const uint64_t alive = 6 - leader - dead;
   group.Stop(dead);
-  EXPECT_TRUE(Await([&] { return Find(group[leader].log.get(), dead)->silent.count() > 700; }));
+  EXPECT_TRUE(Await([&] {
+    return Find(group[leader].log.get(), dead)->silent > std::chrono::milliseconds(700) * testing::kSlowness;
+  }));
   const absl::Status refused = Change(group[leader].log.get(), MemberChange::kRemove, alive);
   EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(refused.ToString(), HasSubstr("would lose its quorum"));
