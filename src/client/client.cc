@@ -26,6 +26,7 @@ class GrpcClient : public Client {
     request.set_collection(std::string(collection));
     for (const std::string& document : documents) request.add_documents(document);
     *request.mutable_retry() = session_.Take(std::max<int64_t>(1, request.documents_size()));
+    request.set_durable(options.durable);
     TERRANE_ASSIGN_OR_RETURN(v1::InsertResponse response,
                              (caller_.Call<DocumentsStub>(&DocumentsStub::StubInterface::Insert, request, options)));
     InsertResult result;
@@ -58,6 +59,7 @@ class GrpcClient : public Client {
     request.set_multi(options.multi);
     request.set_upsert(options.upsert);
     *request.mutable_retry() = session_.Take();
+    request.set_durable(options.call.durable);
     return ToResult(caller_.Call<DocumentsStub>(&DocumentsStub::StubInterface::Update, request, options.call));
   }
 
@@ -69,6 +71,7 @@ class GrpcClient : public Client {
     request.set_replacement(std::string(replacement));
     request.set_upsert(upsert);
     *request.mutable_retry() = session_.Take();
+    request.set_durable(options.durable);
     return ToResult(caller_.Call<DocumentsStub>(&DocumentsStub::StubInterface::Replace, request, options));
   }
 
@@ -79,6 +82,7 @@ class GrpcClient : public Client {
     request.set_filter(std::string(filter));
     request.set_multi(multi);
     *request.mutable_retry() = session_.Take();
+    request.set_durable(options.durable);
     TERRANE_ASSIGN_OR_RETURN(v1::DeleteResponse response,
                              (caller_.Call<DocumentsStub>(&DocumentsStub::StubInterface::Delete, request, options)));
     return response.deleted();

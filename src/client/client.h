@@ -40,6 +40,7 @@ struct Options {
 // For one call; unset fields take the client's defaults.
 struct CallOptions {
   std::optional<std::chrono::milliseconds> deadline;
+  terrane::v1::Durability durable = terrane::v1::MAJORITY;  // of a write: when it is acknowledged
 };
 
 struct InsertResult {

@@ -66,7 +66,7 @@ class DocumentService final : public v1::Documents::CallbackService {
     return Run(context, request->collection(), [=, this](StatementContext statement, Done done) {
       auto plan = PlanModification(statement.collection->pattern, v1::ShardModifyRequest::DELETE, request->format(),
                                    request->filter(), "", request->multi(), false);
-      if (absl::Status bad = AddRetry(*request, &plan); !bad.ok()) return done(bad);
+      if (absl::Status bad = AddOptions(*request, &plan); !bad.ok()) return done(bad);
       RunModification(std::move(statement), *std::move(plan),
                       [response, done = std::move(done)](absl::Status status, const ModifyResult& result) {
                         response->set_deleted(result.deleted);
@@ -97,8 +97,10 @@ class DocumentService final : public v1::Documents::CallbackService {
   }
 
   template <typename Request>
-  absl::Status AddRetry(const Request& request, absl::StatusOr<Modification>* plan) const {
+  absl::Status AddOptions(const Request& request, absl::StatusOr<Modification>* plan) const {
     TERRANE_RETURN_IF_ERROR(plan->status());
+    TERRANE_RETURN_IF_ERROR(CheckDurable(request.durable()));
+    (*plan)->durable = request.durable();
     if (request.has_retry()) {
       TERRANE_RETURN_IF_ERROR(CheckRetryId(request.retry()));
       (*plan)->retry = request.retry();
@@ -111,7 +113,7 @@ class DocumentService final : public v1::Documents::CallbackService {
   template <typename Request>
   void Modify(StatementContext statement, absl::StatusOr<Modification> plan, const Request& request,
               v1::UpdateResponse* response, Done done) const {
-    if (absl::Status bad = AddRetry(request, &plan); !bad.ok()) return done(bad);
+    if (absl::Status bad = AddOptions(request, &plan); !bad.ok()) return done(bad);
     const bool json = request.format() == v1::EXTENDED_JSON;
     RunModification(std::move(statement), *std::move(plan),
                     [response, json, done = std::move(done)](absl::Status status, ModifyResult result) {

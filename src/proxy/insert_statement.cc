@@ -41,6 +41,7 @@ class InsertStatement : public std::enable_shared_from_this<InsertStatement> {
 
   void Run() {
     if (request_.documents().empty()) return done_(InvalidArgument("no documents to insert"));
+    if (absl::Status bad = CheckDurable(request_.durable()); !bad.ok()) return done_(bad);
     if (request_.has_retry()) {
       if (absl::Status bad = CheckRetryId(request_.retry()); !bad.ok()) return done_(bad);
       retry_ = request_.retry();
@@ -128,6 +129,7 @@ class InsertStatement : public std::enable_shared_from_this<InsertStatement> {
                                              /*write=*/true, kInsert);
     *call->request.mutable_retry() = retry_;
     call->request.mutable_retry()->set_statement(retry_.statement() + group[0].index);
+    call->request.set_durable(request_.durable());
     std::vector<int> indexes;
     for (Document& document : group) {
       indexes.push_back(document.index);

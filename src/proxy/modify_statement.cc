@@ -47,6 +47,7 @@ class ModifyStatement : public std::enable_shared_from_this<ModifyStatement> {
     call->request.set_update(m_.update);
     call->request.set_upsert(upsert);
     *call->request.mutable_retry() = m_.retry;
+    call->request.set_durable(m_.durable);
     call->then = [self = shared_from_this(), then = std::move(then)](CallEnd, const absl::Status& status,
                                                                      ModifyCall& call) {
       if (status.ok()) {
@@ -80,6 +81,7 @@ class ModifyStatement : public std::enable_shared_from_this<ModifyStatement> {
       page.set_update(self->m_.update);
       page.set_limit(self->m_.multi ? 0 : 1);
       *page.mutable_retry() = self->m_.retry;
+      page.set_durable(self->m_.durable);
     };
     walk->page = [self = shared_from_this()](v1::ShardModifyManyResponse& page, const ModifyWalk::GoOn& go_on) {
       {

@@ -19,6 +19,7 @@ struct Modification {
   bool multi = false;
   bool upsert = false;
   v1::RetryId retry;
+  v1::Durability durable = v1::MAJORITY;
 };
 
 struct ModifyResult {
@@ -28,7 +29,8 @@ struct ModifyResult {
   std::string upserted_id;  // BSON {_id: ..}
 };
 
-// kInvalidArgument: bad filter, update or replacement; an upsert without the full shard key. Does not fill in `retry`.
+// kInvalidArgument: bad filter, update or replacement; an upsert without the full shard key. Does not fill in `retry`
+// and `durable`.
 absl::StatusOr<Modification> PlanModification(const document::ShardKeyPattern& pattern,
                                               v1::ShardModifyRequest::Kind kind, v1::DocumentFormat format,
                                               std::string_view filter, std::string_view update, bool multi,

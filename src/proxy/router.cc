@@ -73,6 +73,11 @@ absl::Status CheckRead(const v1::ReadOptions& read) {
   return absl::OkStatus();
 }
 
+absl::Status CheckDurable(v1::Durability durable) {
+  if (v1::Durability_IsValid(durable)) return absl::OkStatus();
+  return InvalidArgument("durable is ", static_cast<int>(durable), "; MAJORITY or LEADER");
+}
+
 absl::StatusOr<std::string> ToBson(v1::DocumentFormat format, std::string_view bytes, std::string_view what,
                                    v1::ErrorDetail::Reason reason) {
   absl::Status bad;

@@ -29,6 +29,7 @@ absl::StatusOr<FilterPlan> PlanFilter(const document::ShardKeyPattern& pattern, 
 // A request's document as BSON bytes. `reason` is that of the error; `what` its name ("filter").
 // kInvalidArgument: a mode that this version does not know, a negative bound, or a bound where there is none.
 absl::Status CheckRead(const v1::ReadOptions& read);
+absl::Status CheckDurable(v1::Durability durable);
 
 absl::StatusOr<std::string> ToBson(v1::DocumentFormat format, std::string_view bytes, std::string_view what,
                                    v1::ErrorDetail::Reason reason);

@@ -21,6 +21,7 @@ struct PendingProposal {
   Position position;
   Term term;
   std::function<void(ProposeResult)> done;
+  std::function<void()> synced;  // until it was called; may be null
 };
 
 // Thread-safe.

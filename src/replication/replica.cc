@@ -113,7 +113,8 @@ void Replica::Start() {
 
 // --- Proposals ---
 
-void Replica::Propose(Term term, std::string data, std::function<void(ProposeResult)> done) {
+void Replica::Propose(Term term, std::string data, std::function<void(ProposeResult)> done,
+                      std::function<void()> synced) {
   ProposeResult result;
   result.term = term;
   {
@@ -125,7 +126,7 @@ void Replica::Propose(Term term, std::string data, std::function<void(ProposeRes
             std::move(done), term,
             InvalidArgument("an entry of ", data.size(), " bytes exceeds the limit of ", options_.max_entry_bytes));
       }
-      waiting_.push_back({term, std::move(data), std::move(done)});
+      waiting_.push_back({term, std::move(data), std::move(done), std::move(synced)});
       if (handed_sequence_ == persisted_sequence_ || !core_.IsLeader()) DriveLocked();
       return;
     }
@@ -148,20 +149,22 @@ void Replica::FeedProposalsLocked() {
     if (core_.IsLeader() && handed_sequence_ != persisted_sequence_) return;  // the next write takes them
     const Term term = waiting_.front().term;
     std::vector<std::string> entries;
-    std::vector<std::function<void(ProposeResult)>> dones;
+    std::vector<PendingProposal> proposals;
     uint64_t bytes = 0;
     while (!waiting_.empty() && waiting_.front().term == term && bytes < options_.max_batch_bytes) {
       bytes += waiting_.front().data.size();
       entries.push_back(std::move(waiting_.front().data));
-      dones.push_back(std::move(waiting_.front().done));
+      proposals.push_back({{}, term, std::move(waiting_.front().done), std::move(waiting_.front().synced)});
       waiting_.pop_front();
     }
     raft::ProposeResult proposed = core_.Propose(term, std::move(entries));
-    for (size_t i = 0; i < dones.size(); ++i) {
+    for (size_t i = 0; i < proposals.size(); ++i) {
       if (proposed.ok()) {
-        pending_.push_back({Position(proposed.first.value() + i), term, std::move(dones[i])});
+        proposals[i].position = Position(proposed.first.value() + i);
+        if (proposals[i].synced) ++want_synced_;
+        pending_.push_back(std::move(proposals[i]));
       } else {
-        RefuseLocked(std::move(dones[i]), term, Unavailable(Explain(proposed.refusal)));
+        RefuseLocked(std::move(proposals[i].done), term, Unavailable(Explain(proposed.refusal)));
       }
     }
     if (proposed.ok()) return;
@@ -226,6 +229,7 @@ void Replica::HandleReadyLocked(raft::Ready ready) {
     handed_to_apply_ = last;
     std::vector<PendingProposal> proposals;
     while (!pending_.empty() && pending_.front().position <= last) {
+      if (pending_.front().synced) --want_synced_;
       proposals.push_back(std::move(pending_.front()));
       pending_.pop_front();
     }
@@ -282,6 +286,19 @@ void Replica::FlushPendingLocked() {
         [done = std::move(proposal.done), result = std::move(result)]() mutable { done(std::move(result)); });
   }
   pending_.clear();
+  want_synced_ = 0;
+}
+
+// What is left of pending_ after a sync is not committed.
+void Replica::TellSyncedLocked() {
+  if (want_synced_ == 0 || !leading_term_) return;
+  const Position synced = core_.synced();
+  for (PendingProposal& proposal : pending_) {
+    if (proposal.position > synced) break;
+    if (!proposal.synced) continue;
+    --want_synced_;
+    apply_.PushTask(std::exchange(proposal.synced, nullptr));
+  }
 }
 
 void Replica::OnSynced(uint64_t sequence, std::vector<raft::Message> messages) {
@@ -296,6 +313,7 @@ void Replica::OnSynced(uint64_t sequence, std::vector<raft::Message> messages) {
   }
   core_.Persisted(sequence, now);
   DriveLocked();
+  TellSyncedLocked();
 }
 
 void Replica::OnApplied(Position position) {

@@ -53,7 +53,9 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   ~Replica() override;
   void Start();
 
-  void Propose(Term term, std::string data, std::function<void(ProposeResult)> done) override;
+  using ReplicatedLog::Propose;
+  void Propose(Term term, std::string data, std::function<void(ProposeResult)> done,
+               std::function<void()> synced) override;
   LeaderState Leader() const override;
   void ReadIndex(std::function<void(absl::Status)> done) override;
   bool HasLease() const override;
@@ -74,6 +76,7 @@ class Replica : public ReplicatedLog, private PeerReceiver {
     Term term;
     std::string data;
     std::function<void(ProposeResult)> done;
+    std::function<void()> synced;
   };
   struct Fetched {
     std::optional<raft::Message> message;  // the InstallSnapshot that asked for it; without: the state machine did
@@ -88,6 +91,7 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   void HandleReadyLocked(raft::Ready ready);
   void NoteRoleLocked(const raft::RoleChange& role);
   void FlushPendingLocked();
+  void TellSyncedLocked();
   void RefuseLocked(std::function<void(ProposeResult)> done, Term term, absl::Status status);
   void FailEverythingLocked(const absl::Status& why);
   void PublishLocked();
@@ -150,6 +154,7 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   std::deque<WaitingProposal> waiting_;      // not given to the core yet: a write is under way
   std::deque<PendingProposal> pending_;      // in the log of this leader, positions ascending, all of leading_term_
   std::optional<Term> leading_term_;         // while the core leads
+  size_t want_synced_ = 0;                   // of pending_: with `synced`
   uint64_t handed_sequence_ = 0;             // last sequence given to the writer
   uint64_t persisted_sequence_ = 0;          // last one that came back; <= handed_sequence_
   raft::Configuration noted_configuration_;  // last one given to the writer, and adopted

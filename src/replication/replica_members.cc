@@ -261,10 +261,12 @@ void Replica::ChangeMember(MemberChange change, ReplicaId replica, const std::st
                                                          : "remove"},
            {"member", replica},
            {"position", position}});
-  pending_.push_back({position, core_.term(), [done = std::move(done)](ProposeResult result) {
+  pending_.push_back({position, core_.term(),
+                      [done = std::move(done)](ProposeResult result) {
                         if (result.outcome == ProposeOutcome::kApplied) return done(absl::OkStatus());
                         done(Unavailable("leadership was lost before the change was committed; it may still come"));
-                      }});
+                      },
+                      nullptr});
   DriveLocked();
 }
 

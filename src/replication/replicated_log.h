@@ -157,7 +157,15 @@ class ReplicatedLog {
   // time, with ready_to_serve): in any other term the proposal is refused (trap T48). `done` is called exactly once,
   // on the apply thread, in the order of the log: after the entry is applied, or when it is certain that this replica
   // cannot tell (kUnknown), or at once (still on the apply thread) with kNotInLog.
-  virtual void Propose(Term term, std::string data, std::function<void(ProposeResult)> done) = 0;
+  //
+  // `synced`, if given, is called at most once, on the apply thread, before `done` and in the order of the log: the
+  // entry is on the disk of this leader, and not known to be on those of a majority. It may still be lost with this
+  // replica. Not called if the entry is committed by then.
+  virtual void Propose(Term term, std::string data, std::function<void(ProposeResult)> done,
+                       std::function<void()> synced) = 0;
+  void Propose(Term term, std::string data, std::function<void(ProposeResult)> done) {
+    Propose(term, std::move(data), std::move(done), nullptr);
+  }
 
   virtual LeaderState Leader() const = 0;
 

@@ -12,6 +12,7 @@
 #include "common/executor.h"
 #include "common/histogram.h"
 #include "shard/applier.h"
+#include "shard/early_writes.h"
 #include "shard/latches.h"
 #include "shard/proposer.h"
 #include "storage/store.h"
@@ -32,6 +33,7 @@ struct Core {
   Applier* applier = nullptr;
   Proposer* proposer = nullptr;
   Latches* latches = nullptr;
+  EarlyWrites* early_writes = nullptr;
   Executor* executor = nullptr;  // for requests
   OperationCounts* counts = nullptr;
   // A request knew more than the shard: somebody should ask the metadata service now. Must not block.

@@ -61,8 +61,9 @@ class InsertOperation : public WriteOperation {
     std::vector<v1::ShardEntry> entries;
     if (absl::Status status = Decide(*ground->view, &entries); !status.ok()) return Finish(status);
     if (entries.empty()) return Finish(absl::OkStatus());
-    Propose(ground->term, std::move(entries),
-            [self = Self()](std::vector<ProposeResult> results) { self->Applied(results); });
+    Propose(
+        ground->term, std::move(entries),
+        [self = Self()](std::vector<ProposeResult> results) { self->Applied(results); }, request_.durable());
   }
 
   // Fills in the outcomes that are known already, and the entries for the others.

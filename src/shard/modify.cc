@@ -36,7 +36,7 @@ class ModifyOperation : public WriteOperation {
     // (trap T67).
     core_.latches->Acquire({SelectionLatch(copy(), shard_key_)}, [self = Self()](Latches::Hold hold) {
       self->selection_ = std::move(hold);
-      self->Select();
+      self->AfterEarlyWrites([self] { self->Select(); });
     });
   }
 
@@ -103,11 +103,12 @@ class ModifyOperation : public WriteOperation {
     std::vector<v1::ShardEntry> entries;
     entries.push_back(NewEntry());
     *entries.back().mutable_write()->add_changes() = **std::move(change);
-    Propose(ground->term, std::move(entries), [self = Self()](std::vector<ProposeResult> results) {
+    auto then = [self = Self()](std::vector<ProposeResult> results) {
       absl::Status status = self->core_.proposer->StatusOf(results[0]);
       if (!status.ok()) self->response_.Clear();
       self->End(std::move(status));
-    });
+    };
+    Propose(ground->term, std::move(entries), std::move(then), request_.durable());
   }
 
   // What the log is to hold, or nothing; fills in the response either way.

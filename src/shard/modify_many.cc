@@ -35,12 +35,12 @@ class ModifyManyOperation : public WriteOperation {
 
   void Start() {
     if (absl::Status status = Prepare(); !status.ok()) return Finish(status);
-    if (request_.limit() == 0 || !request_.has_retry()) return Look();
+    if (request_.limit() == 0 || !request_.has_retry()) return LookAfterEarlyWrites();
     // A limited one chooses its documents; a retry must find the choice of the first (trap T67).
     core_.latches->Acquire({StatementLatch(copy(), request_.retry().session(), request_.retry().statement())},
                            [self = Self()](Latches::Hold hold) {
                              self->statement_ = std::move(hold);
-                             self->Look();
+                             self->LookAfterEarlyWrites();
                            });
   }
 
@@ -67,6 +67,10 @@ class ModifyManyOperation : public WriteOperation {
     TERRANE_ASSIGN_OR_RETURN(modification_,
                              Modification::Parse(core_, copy(), request_.kind(), request_.filter(), request_.update()));
     return absl::OkStatus();
+  }
+
+  void LookAfterEarlyWrites() {
+    AfterEarlyWrites([self = Self()] { self->Look(); });
   }
 
   void Look() {

@@ -36,14 +36,24 @@ absl::StatusOr<Term> Proposer::ServingTerm() const {
   return rpc::NotLeader(leader_endpoint_ ? leader_endpoint_() : "");
 }
 
-void Proposer::Propose(Term term, v1::ShardEntry entry, std::function<void(ProposeResult)> done) {
+void Proposer::Propose(Term term, v1::ShardEntry entry, std::function<void(ProposeResult)> done,
+                       std::function<void()> synced) {
   entry.clear_hybrid_time();
   std::string bytes;
   bytes.reserve(entry.ByteSizeLong() + 12);
   entry.AppendToString(&bytes);
   std::lock_guard lock(order_);
   AppendHybridTime(hybrid_->Next(), &bytes);
-  log()->Propose(term, std::move(bytes), std::move(done));
+  if (!entry.has_write()) {
+    ++other_entries_;
+    done = [this, done = std::move(done)](ProposeResult result) {
+      --other_entries_;
+      done(std::move(result));
+    };
+  } else if (other_entries_ > 0) {
+    synced = nullptr;
+  }
+  log()->Propose(term, std::move(bytes), std::move(done), std::move(synced));
 }
 
 void Proposer::Propose(v1::ShardEntry entry, std::function<void(absl::StatusOr<EntryResult>)> done) {

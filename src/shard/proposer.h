@@ -39,7 +39,10 @@ class Proposer {
   replication::ReplicatedLog* log() const { return log_.load(std::memory_order_acquire); }
 
   // `done` as for ReplicatedLog::Propose: once, on the apply thread. `entry.hybrid_time` is set here.
-  void Propose(Term term, terrane::v1::ShardEntry entry, std::function<void(replication::ProposeResult)> done);
+  // `synced` as there too, for a write; it is not called while an entry of another kind is ahead of this one and not
+  // applied, for that may fence the chunk, and what is behind a fence is refused.
+  void Propose(Term term, terrane::v1::ShardEntry entry, std::function<void(replication::ProposeResult)> done,
+               std::function<void()> synced = nullptr);
 
   // An ownership entry, in the present term; `done` once, on the apply thread or right here, with what came of it (also
   // a refusal) or the error of the log as StatusOf() gives it. Does not block.
@@ -58,6 +61,9 @@ class Proposer {
   std::atomic<replication::ReplicatedLog*> log_{nullptr};
   std::atomic<bool> admitted_{true};
   std::mutex order_;  // from taking a time to the log's queue
+  // Entries other than writes that were proposed and not applied or refused yet. A leader of a new term has applied all
+  // of older ones.
+  std::atomic<int64_t> other_entries_{0};
 };
 
 }  // namespace terrane::shard

@@ -63,6 +63,16 @@ absl::Status ReadPath::MayRead(const v1::ReadOptions& read) const {
 
 void ReadPath::Begin(const CallState& call, const v1::Route* route, KeyRange range, const v1::ReadOptions& read,
                      std::function<void(absl::StatusOr<View>)> then) {
+  if (read.mode() == v1::FOLLOWER || !core_->early_writes->Any()) return Look(call, route, range, read, then);
+  // Whoever was told that it is written must find it.
+  core_->early_writes->WhenEnded([this, call, route, range = std::move(range), read, then = std::move(then)] {
+    if (core_->executor->Post([=, this] { Look(call, route, range, read, then); })) return;
+    then(Unavailable("the server is overloaded or stopping"));
+  });
+}
+
+void ReadPath::Look(const CallState& call, const v1::Route* route, KeyRange range, const v1::ReadOptions& read,
+                    std::function<void(absl::StatusOr<View>)> then) {
   if (absl::Status status = call.Check(*core_->clock); !status.ok()) return then(status);
   if (absl::Status status = MayRead(read); !status.ok()) return then(status);
   core_->counts->reads.fetch_add(1, std::memory_order_relaxed);

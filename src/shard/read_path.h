@@ -36,6 +36,8 @@ class ReadPath {
   absl::Status MayRead(const terrane::v1::ReadOptions& read) const;
   void Begin(const CallState& call, const terrane::v1::Route* route, KeyRange range,
              const terrane::v1::ReadOptions& read, std::function<void(absl::StatusOr<View>)> then);
+  void Look(const CallState& call, const terrane::v1::Route* route, KeyRange range,
+            const terrane::v1::ReadOptions& read, std::function<void(absl::StatusOr<View>)> then);
 
   absl::Status ReadOne(const View& view, const terrane::v1::ShardGetRequest& request,
                        terrane::v1::ShardGetResponse* response);

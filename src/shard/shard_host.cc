@@ -27,6 +27,7 @@ absl::StatusOr<std::unique_ptr<ShardHost>> ShardHost::Open(Options options) {
   core.applier = host->applier_.get();
   core.proposer = host->proposer_.get();
   core.latches = host->latches_.get();
+  core.early_writes = &host->early_writes_;
   core.executor = host->executor_.get();
   core.counts = &host->counts_;
   core.retry_lifetime = host->options_.retry_lifetime;

@@ -63,6 +63,7 @@ class ShardHost {
   std::unique_ptr<Proposer> proposer_;
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<Latches> latches_;
+  EarlyWrites early_writes_;
   Core core_;
   std::unique_ptr<ReadPath> reads_;
   std::unique_ptr<WritePath> writes_;

@@ -45,24 +45,45 @@ v1::ShardEntry WriteOperation::NewEntry() const {
 }
 
 void WriteOperation::Propose(Term term, std::vector<v1::ShardEntry> entries,
-                             std::function<void(std::vector<ProposeResult>)> then) {
+                             std::function<void(std::vector<ProposeResult>)> then, v1::Durability durable) {
   struct Answers {
     std::vector<ProposeResult> results;
     size_t missing;
+    size_t unsynced;  // not known to be on this leader's disk
+    std::optional<uint64_t> early;
     std::function<void(std::vector<ProposeResult>)> then;
   };
   auto answers = std::make_shared<Answers>();
   answers->results.resize(entries.size());
-  answers->missing = entries.size();
+  answers->missing = answers->unsynced = entries.size();
   answers->then = std::move(then);
   for (size_t i = 0; i < entries.size(); ++i) {
     // All callbacks come on the apply thread, so nothing needs a lock.
-    core_.proposer->Propose(term, std::move(entries[i]), [self = shared_from_this(), answers, i](ProposeResult result) {
+    auto done = [self = shared_from_this(), answers, i](ProposeResult result) {
       if (result.outcome == replication::ProposeOutcome::kApplied) self->unconfirmed_.reset();
       answers->results[i] = std::move(result);
-      if (--answers->missing == 0) answers->then(std::move(answers->results));
-    });
+      if (--answers->missing > 0) return;
+      if (!answers->early) return answers->then(std::move(answers->results));
+      self->hold_.Release();
+      self->core_.early_writes->End(*answers->early);
+    };
+    std::function<void()> synced;
+    if (durable == v1::LEADER) {
+      synced = [self = shared_from_this(), answers] {
+        if (--answers->unsynced > 0) return;
+        answers->early = self->core_.early_writes->Begin();
+        self->Answer(absl::OkStatus());
+      };
+    }
+    core_.proposer->Propose(term, std::move(entries[i]), std::move(done), std::move(synced));
   }
+}
+
+void WriteOperation::AfterEarlyWrites(std::function<void()> then) {
+  if (!core_.early_writes->Any()) return then();
+  core_.early_writes->WhenEnded([self = shared_from_this(), then = std::move(then)] {
+    if (!self->core_.executor->Post(then)) self->Finish(Unavailable("the server is overloaded or stopping"));
+  });
 }
 
 void WriteOperation::Finish(absl::Status status) {

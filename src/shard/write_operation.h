@@ -49,9 +49,16 @@ class WriteOperation : public std::enable_shared_from_this<WriteOperation> {
   absl::StatusOr<Ground> Stand();
 
   terrane::v1::ShardEntry NewEntry() const;
-  // Proposes in order; `then` gets the results in order, on the apply thread.
+  // Proposes in order; `then` gets the results in order, on the apply thread. With LEADER the answer goes out with OK,
+  // the response as it is now, as soon as all entries are on this leader's disk; `then` is not called after that, for
+  // request and response may be gone, and the latches are released when all are applied.
   void Propose(Term term, std::vector<terrane::v1::ShardEntry> entries,
-               std::function<void(std::vector<replication::ProposeResult>)> then);
+               std::function<void(std::vector<replication::ProposeResult>)> then,
+               terrane::v1::Durability durable = terrane::v1::MAJORITY);
+
+  // Goes on with `then` once what was answered early is applied, so that what is looked for can be found: before a view
+  // in which documents are chosen that nobody has latched.
+  void AfterEarlyWrites(std::function<void()> then);
 
   // Releases the latches, then answers. An answer that rests on a Stand alone ("nothing matches", "it is there
   // already") is a read: it goes out only if this replica led at that time, by its lease or by asking the others (trap

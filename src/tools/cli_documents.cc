@@ -20,7 +20,7 @@ struct FindArguments {
   std::chrono::milliseconds staleness{0};
 };
 struct WriteArguments {
-  std::string collection, filter, document;
+  std::string collection, filter, document, durable;
   bool multi = false, upsert = false;
 };
 
@@ -43,6 +43,16 @@ absl::StatusOr<v1::ReadOptions> ReadOf(const FindArguments& arguments) {
   }
   read.set_max_staleness_ms(arguments.staleness.count());
   return read;
+}
+
+absl::StatusOr<client::CallOptions> CallOf(const Cli& cli, const WriteArguments& arguments) {
+  client::CallOptions call = cli.Call();
+  if (arguments.durable == "leader") {
+    call.durable = v1::LEADER;
+  } else if (!arguments.durable.empty() && arguments.durable != "majority") {
+    return InvalidArgument("--durable: \"", arguments.durable, "\" is none of majority, leader");
+  }
+  return call;
 }
 
 absl::StatusOr<int> RunFind(Cli& cli, const FindArguments& arguments) {
@@ -79,8 +89,9 @@ absl::StatusOr<int> RunInsert(Cli& cli, const WriteArguments& arguments) {
   if (text == "-") text.assign(std::istreambuf_iterator<char>(std::cin), {});
   TERRANE_ASSIGN_OR_RETURN(const std::vector<std::string> documents, document::DocumentsFromJson(text));
   if (documents.empty()) return InvalidArgument("no document to insert");
+  TERRANE_ASSIGN_OR_RETURN(const client::CallOptions call, CallOf(cli, arguments));
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
-  absl::StatusOr<client::InsertResult> result = client->Insert(arguments.collection, documents, cli.Call());
+  absl::StatusOr<client::InsertResult> result = client->Insert(arguments.collection, documents, call);
   if (!result.ok()) return Explain(*client, result.status(), arguments.collection);
   std::vector<std::string> ids, errors;
   for (const std::string& id : result->ids) ids.push_back(document::ToRelaxedJson(id));
@@ -126,9 +137,10 @@ absl::StatusOr<int> RunReplace(Cli& cli, const WriteArguments& arguments) {
   TERRANE_ASSIGN_OR_RETURN(const std::string filter, Query(arguments.filter, "filter"));
   absl::StatusOr<std::string> replacement = document::DocumentFromJson(arguments.document);
   if (!replacement.ok()) return Annotate(replacement.status(), "document");
+  TERRANE_ASSIGN_OR_RETURN(const client::CallOptions call, CallOf(cli, arguments));
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
   absl::StatusOr<client::UpdateResult> result =
-      client->Replace(arguments.collection, filter, *replacement, arguments.upsert, cli.Call());
+      client->Replace(arguments.collection, filter, *replacement, arguments.upsert, call);
   if (!result.ok()) return Explain(*client, result.status(), arguments.collection);
   return PrintUpdated(cli, *result);
 }
@@ -136,11 +148,11 @@ absl::StatusOr<int> RunReplace(Cli& cli, const WriteArguments& arguments) {
 absl::StatusOr<int> RunUpdate(Cli& cli, const WriteArguments& arguments) {
   TERRANE_ASSIGN_OR_RETURN(const std::string filter, Query(arguments.filter, "filter"));
   TERRANE_ASSIGN_OR_RETURN(const std::string update, Query(arguments.document, "update"));
-  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
   client::Client::UpdateOptions options;
+  TERRANE_ASSIGN_OR_RETURN(options.call, CallOf(cli, arguments));
+  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
   options.multi = arguments.multi;
   options.upsert = arguments.upsert;
-  options.call = cli.Call();
   absl::StatusOr<client::UpdateResult> result = client->Update(arguments.collection, filter, update, options);
   if (!result.ok()) return Explain(*client, result.status(), arguments.collection);
   return PrintUpdated(cli, *result);
@@ -148,8 +160,9 @@ absl::StatusOr<int> RunUpdate(Cli& cli, const WriteArguments& arguments) {
 
 absl::StatusOr<int> RunDelete(Cli& cli, const WriteArguments& arguments) {
   TERRANE_ASSIGN_OR_RETURN(const std::string filter, ParseQuery(arguments.filter));
+  TERRANE_ASSIGN_OR_RETURN(const client::CallOptions call, CallOf(cli, arguments));
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
-  absl::StatusOr<int64_t> deleted = client->Delete(arguments.collection, filter, arguments.multi, cli.Call());
+  absl::StatusOr<int64_t> deleted = client->Delete(arguments.collection, filter, arguments.multi, call);
   if (!deleted.ok()) return Explain(*client, deleted.status(), arguments.collection);
   cli.Line(cli.json ? JsonObject().Add("deleted", *deleted).Finish() : "deleted " + Plural(*deleted, "document"));
   return kExitOk;
@@ -178,10 +191,17 @@ void AddDocumentCommands(CLI::App& app, Cli& cli) {
   command->add_option("filter", find->filter, "Everything");
 
   auto write = std::make_shared<WriteArguments>();
+  const auto add_durable = [write](CLI::App* of) {
+    of->add_option(
+        "--durable", write->durable,
+        "When it counts as written: majority (of the replicas has it on disk), leader (may be lost with it); "
+        "majority");
+  };
   command = AddCommand(app, cli, "insert", "Insert documents", write, RunInsert);
   command->add_option("collection", write->collection, "database.collection")->required();
   command->add_option("documents", write->document, "One, an array, or several: '{..} {..}'; - reads standard input")
       ->required();
+  add_durable(command);
 
   command = AddCommand(app, cli, "update", "Apply update operators to the first match", write, RunUpdate);
   command->add_option("collection", write->collection, "database.collection")->required();
@@ -189,17 +209,20 @@ void AddDocumentCommands(CLI::App& app, Cli& cli) {
   command->add_option("update", write->document, "E.g. '{\"$inc\": {\"n\": 1}}'")->required();
   command->add_flag("--multi", write->multi, "To all matches");
   command->add_flag("--upsert", write->upsert, "Insert if nothing matches");
+  add_durable(command);
 
   command = AddCommand(app, cli, "replace", "Replace the first match by a whole document", write, RunReplace);
   command->add_option("collection", write->collection, "database.collection")->required();
   command->add_option("filter", write->filter, "Which")->required();
   command->add_option("document", write->document, "_id and shard key stay")->required();
   command->add_flag("--upsert", write->upsert, "Insert if nothing matches");
+  add_durable(command);
 
   command = AddCommand(app, cli, "delete", "Delete the first match", write, RunDelete);
   command->add_option("collection", write->collection, "database.collection")->required();
   command->add_option("filter", write->filter, "Which")->required();
   command->add_flag("--multi", write->multi, "All matches");
+  add_durable(command);
 }
 
 }  // namespace terrane::tools

@@ -143,6 +143,38 @@ TEST(GroupTest, AnIsolatedLeadersProposalIsAnsweredAsUnknownAndLeavesNoTrace) {
   EXPECT_THAT(group[first].machine.Data(), ElementsAre("kept"));
 }
 
+TEST(GroupTest, WhatTheLeaderAloneHasOnDiskIsToldBeforeItIsCommitted) {
+  ReplicaGroup group(3);
+  ASSERT_TRUE(group.StartAll().ok());
+  const uint64_t leader = group.Leader();
+  std::atomic<bool> hold{true};
+  for (uint64_t id = 1; id <= 3; ++id) {
+    if (id == leader) continue;
+    group[id].disk.SetSyncHook([&](const auto&) { Await([&] { return !hold; }, std::chrono::seconds(60)); });
+  }
+  std::mutex mutex;
+  std::vector<std::string> told;
+  const auto tell = [&](const std::string& what) {
+    std::lock_guard lock(mutex);
+    told.push_back(what);
+  };
+  const auto so_far = [&] {
+    std::lock_guard lock(mutex);
+    return told;
+  };
+  const Term term = group[leader].log->Leader().term;
+  for (const std::string name : {"a", "b"}) {
+    group[leader].log->Propose(
+        term, name, [&tell, name](const ProposeResult&) { tell(name + " is done"); }, [&tell, name] { tell(name); });
+  }
+  EXPECT_TRUE(Await([&] { return so_far().size() == 2; }));
+  EXPECT_THAT(so_far(), ElementsAre("a", "b"));
+  hold = false;
+  EXPECT_TRUE(Await([&] { return so_far().size() == 4; }));
+  EXPECT_THAT(so_far(), ElementsAre("a", "b", "a is done", "b is done"));
+  for (uint64_t id = 1; id <= 3; ++id) group[id].disk.SetSyncHook(nullptr);
+}
+
 TEST(GroupTest, ReadIndexOfADeposedLeaderFails) {
   ReplicaGroup group(3);
   ASSERT_TRUE(group.StartAll().ok());

@@ -17,6 +17,7 @@ class FakeLog : public replication::ReplicatedLog {
     Term term;
     std::string data;
     std::function<void(replication::ProposeResult)> done;
+    std::function<void()> synced;
   };
 
   void SetLeader(bool is_leader, bool ready, Term term) {
@@ -43,9 +44,11 @@ class FakeLog : public replication::ReplicatedLog {
   // What a ReadIndex under way does before it is answered.
   std::function<void()> before_read_index;
 
-  void Propose(Term term, std::string data, std::function<void(replication::ProposeResult)> done) override {
+  using ReplicatedLog::Propose;
+  void Propose(Term term, std::string data, std::function<void(replication::ProposeResult)> done,
+               std::function<void()> synced) override {
     std::lock_guard lock(mutex_);
-    proposals_.push_back({term, std::move(data), std::move(done)});
+    proposals_.push_back({term, std::move(data), std::move(done), std::move(synced)});
   }
   replication::LeaderState Leader() const override {
     std::lock_guard lock(mutex_);
