@@ -245,6 +245,8 @@ EntryResult Ownership::ApplyCreateChunk(const v1::CreateChunk& entry, Position p
       }
     }
   }
+  // A late repetition: the chunk would have a second owner, with all that it did not hold when it was new.
+  if (created_.contains(chunk.collection)) return Done(Outcome::kAlready, position);
   Insert(std::move(chunk));
   return Done(Outcome::kApplied, position);
 }
@@ -268,6 +270,7 @@ EntryResult Ownership::ApplyDropCopy(const v1::DropCopy& entry, Position positio
     parts.push_back(chunk);
   }
   MarkDead(move);
+  if (created_.insert(CollectionId(entry.collection_id())).second) structure_changed_ = true;
   if (parts.empty()) return Done(Outcome::kAlready, position);
   for (const OwnedChunk* chunk : parts) {
     v1::DropCopy dropping;

@@ -27,6 +27,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -262,6 +263,7 @@ class Ownership {
   std::map<MigrationId, Attempt> dead_;  // greatest attempt that was given up, or that has reached its end
   MigrationId dead_below_;               // all smaller ones are dead
   std::vector<terrane::v1::DropCopy> dropping_;
+  std::set<CollectionId> created_;  // nothing of them is created here any more
 
   bool structure_changed_ = false;
   std::map<std::pair<CopyId, std::string>, bool> progress_changed_;  // true: still there

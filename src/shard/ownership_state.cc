@@ -27,6 +27,7 @@ v1::OwnershipState Ownership::Save() const {
   for (const auto& [id, attempt] : dead_) *state.add_dead() = shard::ToProto(MoveRef{id, attempt});
   state.set_dead_below(dead_below_.value());
   for (const v1::DropCopy& dropping : dropping_) *state.add_dropping() = dropping;
+  for (CollectionId collection : created_) state.add_created(collection.value());
   return state;
 }
 
@@ -51,6 +52,7 @@ absl::StatusOr<Ownership> Ownership::Load(const v1::OwnershipState& state) {
   for (const v1::MoveRef& dead : state.dead()) result.MarkDead(shard::FromProto(dead));
   result.dead_below_ = MigrationId(state.dead_below());
   for (const v1::DropCopy& dropping : state.dropping()) result.dropping_.push_back(dropping);
+  for (uint32_t collection : state.created()) result.created_.insert(CollectionId(collection));
   result.TakeChanges();
   return result;
 }

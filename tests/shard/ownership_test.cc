@@ -72,6 +72,25 @@ TEST(Ownership, T13_LateDropOfADeadAttemptDoesNotTouchAnOwner) {
   EXPECT_EQ(StateOf(target, kTargetCopy), ChunkState::kOwned);
 }
 
+// The creator of a collection asks until it is told that the chunk is there; one of its questions comes when the chunk
+// has left.
+TEST(Ownership, T13_LateCreateDoesNotBringAChunkBackThatHasMoved) {
+  Ownership source = FencedSource();
+  ASSERT_TRUE(source.ApplyRelease(Release(), Position(4)).ok());
+  EXPECT_EQ(source.ApplyCreateChunk(Create(), Position(5)).outcome, Outcome::kAlready);
+  ASSERT_TRUE(source.ApplyDropCopy(Drop(kSourceCopy), Position(6)).ok());
+  Ownership restarted = *Ownership::Load(source.Save());
+  EXPECT_EQ(restarted.ApplyCreateChunk(Create(), Position(7)).outcome, Outcome::kAlready);
+  EXPECT_TRUE(restarted.All().empty());
+}
+
+TEST(Ownership, T13_LateCreateDoesNotBringADroppedCollectionBack) {
+  Ownership shard;
+  ASSERT_TRUE(shard.ApplyDropCopy(Drop(kSourceCopy, MoveRef()), Position(1)).ok());
+  EXPECT_EQ(shard.ApplyCreateChunk(Create(), Position(2)).outcome, Outcome::kAlready);
+  EXPECT_TRUE(shard.All().empty());
+}
+
 TEST(Ownership, T19_EdgesOfARange) {
   Ownership source;
   source.ApplyCreateChunk(Create({"", "b"}, CopyId(1)), Position(1));
