@@ -129,6 +129,11 @@ absl::Status ImportTail::LearnFenceTime(Position fence) {
 }
 
 absl::StatusOr<EntryResult> ImportTail::Complete(const v1::CompleteStep& step) {
+  if (FromProto(step.move()) != move_) {
+    // It waited in a queue while its attempt ended: K of this attempt must not name the F of that one (trap T63).
+    return Unavailable("the step is of attempt ", step.move().attempt(), ", the import is at attempt ",
+                       move_.attempt.value());
+  }
   const Position fence(step.fence());
   if (read_to_ > fence) {
     return FailedPrecondition("the tail is at ", read_to_.value(), ", behind the fence at ", fence.value());

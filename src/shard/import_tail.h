@@ -29,7 +29,8 @@ class ImportTail {
   // Until the record's cursor is exactly at `position`, which is not before read_to().
   absl::Status To(Position position);
   // Takes the rest up to the fence and proposes it and K together, so that both go out with one sync; waits for K.
-  // DATA_LOSS with DIGEST_MISMATCH: source and target differ.
+  // DATA_LOSS with DIGEST_MISMATCH: source and target differ. kUnavailable: the step is not of the attempt that was
+  // refreshed for.
   absl::StatusOr<EntryResult> Complete(const terrane::v1::CompleteStep& step);
 
   // Everything of the source up to here is applied or concerns nobody here.

@@ -103,6 +103,7 @@ TEST_F(ImportTailTest, T02_ABatchWithNothingIsNotTheEnd) {
   source_.answers_end_at = {120, 140};
   ASSERT_TRUE(tail_.Poll(std::chrono::milliseconds(0)).ok());
   v1::CompleteStep step;
+  *step.mutable_move() = ToProto(kMove);
   step.set_fence(160);
   step.set_token(kToken.value());
   const auto complete = tail_.Complete(step);
@@ -110,6 +111,20 @@ TEST_F(ImportTailTest, T02_ABatchWithNothingIsNotTheEnd) {
   EXPECT_EQ(applied_, "c");
   EXPECT_EQ(Cursor(), Position(160));
   EXPECT_EQ(StateOf(target_, kTargetCopy), ChunkState::kComplete);
+}
+
+// The step waited in the import's queue, and the next attempt began meanwhile: its K must not name the F of the old
+// one, or the copy is complete for a fence that does not stand any more, and the move never ends.
+TEST_F(ImportTailTest, T63_ALateStepOfAnEndedAttemptCompletesNothing) {
+  source_.Add(160)->mutable_fence();
+  source_.applied = 170;
+  tail_.Refresh(*target_.OfCopy(kTargetCopy)[0], kSecondAttempt);
+  v1::CompleteStep step;
+  *step.mutable_move() = ToProto(kMove);
+  step.set_fence(160);
+  step.set_token(kToken.value());
+  EXPECT_TRUE(absl::IsUnavailable(tail_.Complete(step).status()));
+  EXPECT_EQ(StateOf(target_, kTargetCopy), ChunkState::kImporting);
 }
 
 // Verification compares at the source's position: the tail is there exactly, however far the source has gone on.
