@@ -17,8 +17,9 @@ absl::Status HoldExpired() {
 }  // namespace
 
 HoldQueue::Answer HoldQueue::OnFenced(CollectionId collection, const routing::ChunkRoute& refused,
-                                      SwitchAttempt attempt, Token cached, Request& request, MonotonicTime now) {
-  if (cached != refused.token) return Answer::kSendAgain;
+                                      SwitchAttempt attempt, const routing::ChunkRoute* cached, Request& request,
+                                      MonotonicTime now) {
+  if (cached == nullptr || cached->token != refused.token || cached->range != refused.range) return Answer::kSendAgain;
   const ChunkKey key(collection, refused.range.min);
   auto it = holds_.find(key);
   if (it == holds_.end()) {
@@ -64,13 +65,12 @@ void HoldQueue::End(Hold& hold, const absl::Status& status, std::vector<Resumed>
   while (!hold.waiting.empty()) out->push_back({Dequeue(hold).resume, status});
 }
 
-std::vector<HoldQueue::Resumed> HoldQueue::OnRoutes(
-    const std::function<Token(CollectionId, std::string_view)>& token_of) {
+std::vector<HoldQueue::Resumed> HoldQueue::OnRoutes(const RouteOf& route_of) {
   std::vector<Resumed> out;
   for (auto it = holds_.begin(); it != holds_.end();) {
-    // A key that nobody knows of any more (token 0) belongs to a dropped collection: its requests find out.
-    const Token token = token_of(it->first.first, it->first.second);
-    if (token > it->second.refused || token == Token(0)) {
+    // A key that nobody knows of any more belongs to a dropped collection: its requests find out.
+    const routing::ChunkRoute* route = route_of(it->first.first, it->first.second);
+    if (route == nullptr || route->token > it->second.refused || route->range != it->second.range) {
       End(it->second, absl::OkStatus(), &out);
       it = holds_.erase(it);
     } else {
@@ -78,8 +78,8 @@ std::vector<HoldQueue::Resumed> HoldQueue::OnRoutes(
     }
   }
   std::erase_if(expired_, [&](const auto& entry) {
-    const Token token = token_of(entry.first.first, entry.first.second);
-    return token > entry.second.second || token == Token(0);
+    const routing::ChunkRoute* route = route_of(entry.first.first, entry.first.second);
+    return route == nullptr || route->token > entry.second.second;
   });
   return out;
 }

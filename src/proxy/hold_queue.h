@@ -63,17 +63,20 @@ class HoldQueue {
 
   explicit HoldQueue(HoldLimits limits) : limits_(limits) {}
 
-  // A request that bore `refused` was refused with CHUNK_FENCED by this attempt. `cached` is the token that the present
-  // map has for the request's key.
-  Answer OnFenced(CollectionId collection, const routing::ChunkRoute& refused, SwitchAttempt attempt, Token cached,
-                  Request& request, MonotonicTime now);
+  // A request that bore `refused` was refused with CHUNK_FENCED by this attempt. `cached` is what the present map has
+  // for the request's key; null: nothing.
+  Answer OnFenced(CollectionId collection, const routing::ChunkRoute& refused, SwitchAttempt attempt,
+                  const routing::ChunkRoute* cached, Request& request, MonotonicTime now);
 
   // A new request is about to be sent with `route`: it joins a hold of its chunk. Reads join only if a read was refused
   // (between F and G they are served).
   Answer Join(CollectionId collection, const routing::ChunkRoute& route, Request& request);
 
-  // The map has changed; `token_of` gives its token of a key. Ends the holds that are over.
-  std::vector<Resumed> OnRoutes(const std::function<Token(CollectionId, std::string_view)>& token_of);
+  // The map has changed; `route_of` gives its route of a key, or null. Ends the holds that are over: those of an older
+  // token, and of a chunk that is another one by now, for the refusal was about a part of it, and nobody would say when
+  // the switch of the rest is over.
+  using RouteOf = std::function<const routing::ChunkRoute*(CollectionId, std::string_view)>;
+  std::vector<Resumed> OnRoutes(const RouteOf& route_of);
 
   // Time has passed: ends holds at their limit, answers requests at their deadline, sends out probes. To be called
   // every few milliseconds while open() is true.
@@ -90,9 +93,9 @@ class HoldQueue {
   std::optional<MonotonicTime> oldest() const;
 
  private:
-  using ChunkKey = std::pair<CollectionId, std::string>;  // and the range's minimum: a chunk in a move is never split
+  using ChunkKey = std::pair<CollectionId, std::string>;  // and the range's minimum
   struct Hold {
-    KeyRange range;
+    KeyRange range;  // that of the chunk in the present map
     Token refused;
     SwitchAttempt attempt;
     MonotonicTime began;

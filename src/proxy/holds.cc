@@ -20,8 +20,7 @@ HoldQueue::Answer Holds::OnFenced(CollectionId collection, const routing::ChunkR
     // Under the lock: a route that is published from here on finds the hold (trap T69).
     const auto map = table.Get();
     const routing::ChunkRoute* cached = map->Find(collection, key);
-    answer = queue_.OnFenced(collection, refused, attempt, cached == nullptr ? Token(0) : cached->token, request,
-                             Clock::System()->Now());
+    answer = queue_.OnFenced(collection, refused, attempt, cached, request, Clock::System()->Now());
     open_ = queue_.open();
     if (queue_.open() && !ticking_) start_ticking = ticking_ = true;
   }
@@ -40,10 +39,8 @@ void Holds::OnRoutes(const routing::ChunkMap& map) {
   std::vector<HoldQueue::Resumed> resumed;
   {
     std::lock_guard lock(mutex_);
-    resumed = queue_.OnRoutes([&map](CollectionId collection, std::string_view key) {
-      const routing::ChunkRoute* route = map.Find(collection, key);
-      return route == nullptr ? Token(0) : route->token;
-    });
+    resumed =
+        queue_.OnRoutes([&map](CollectionId collection, std::string_view key) { return map.Find(collection, key); });
     open_ = queue_.open();
   }
   Run(std::move(resumed));

@@ -124,8 +124,7 @@ class Proxy::Call : public std::enable_shared_from_this<Proxy::Call> {
     cached = map->Find(operation_.collection, operation_.key);
     HoldQueue::Request request = HeldRequest();
     const proxy::SwitchAttempt attempt{MigrationId(detail->migration_id()), terrane::Attempt(detail->attempt())};
-    switch (proxy_.holds_->OnFenced(operation_.collection, route_, attempt,
-                                    cached == nullptr ? Token(0) : cached->token, request, proxy_.Now())) {
+    switch (proxy_.holds_->OnFenced(operation_.collection, route_, attempt, cached, request, proxy_.Now())) {
       case HoldQueue::Answer::kHeld:
         proxy_.world().Probe("proxy held a request");
         if (!std::exchange(proxy_.ticking_, true)) proxy_.After(kTick, [&proxy = proxy_] { proxy.Tick(); });
@@ -244,10 +243,8 @@ void Proxy::Refresh(std::function<void()> then) {
 
 void Proxy::RoutesChanged() {
   const auto map = table_->Get();
-  auto resumed = holds_->OnRoutes([&map](CollectionId collection, std::string_view key) {
-    const routing::ChunkRoute* route = map->Find(collection, key);
-    return route == nullptr ? Token(0) : route->token;
-  });
+  auto resumed =
+      holds_->OnRoutes([&map](CollectionId collection, std::string_view key) { return map->Find(collection, key); });
   Run(std::move(resumed));
 }
 
