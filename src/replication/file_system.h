@@ -1,7 +1,6 @@
 // The files of a replicated log, behind an interface so that tests can lose, delay, fail and damage what is written.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -11,6 +10,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
+namespace terrane {
+class DiskFaults;
+}
 
 namespace terrane::replication {
 
@@ -64,7 +67,7 @@ absl::Status WriteFileAtomically(FileSystem* file_system, const std::filesystem:
 // The whole file.
 absl::StatusOr<std::string> ReadFile(FileSystem* file_system, const std::filesystem::path& path);
 
-// `base` with every Sync taking `delay` longer, as on a slower disk; for benches and tests. `base` outlives it.
-std::unique_ptr<FileSystem> MakeSlowSyncFileSystem(FileSystem* base, std::chrono::microseconds delay);
+// `base` on a disk that goes wrong by rules; for tests and the bench. `base` outlives it, and it its files.
+std::unique_ptr<FileSystem> MakeDiskFaultFileSystem(FileSystem* base, std::shared_ptr<DiskFaults> faults);
 
 }  // namespace terrane::replication

@@ -1,7 +1,30 @@
 // terrane-shard: one replica of one shard.
+#include "common/disk_faults.h"
 #include "common/version.h"
 #include "server/server_main.h"
 #include "shard/server.h"
+
+namespace terrane {
+namespace {
+
+absl::StatusOr<std::shared_ptr<DiskFaults>> DiskFaultsOf(std::chrono::milliseconds sync_delay,
+                                                         const std::filesystem::path& directory,
+                                                         const std::string& file) {
+  if (sync_delay.count() == 0 && file.empty()) return nullptr;
+  std::vector<DiskRule> always;
+  if (sync_delay.count() > 0) {
+    DiskRule rule;
+    rule.operation = DiskOperation::kSync;
+    rule.action = DiskAction::kDelay;
+    rule.delay = sync_delay;
+    rule.text = "--test-sync-delay";
+    always.push_back(std::move(rule));
+  }
+  return DiskFaults::Create(std::move(always), file.empty() ? std::filesystem::path() : directory / file);
+}
+
+}  // namespace
+}  // namespace terrane
 
 int main(int argc, char** argv) {
   using namespace terrane;
@@ -20,12 +43,17 @@ int main(int argc, char** argv) {
   line.AddBytes("disk-reserve", &options.disk_reserve_bytes,
                 "Writes are refused below this much free space; 0: 2 % of the disk, from 256MiB to 1GiB");
   line.AddBytes("cache", &options.cache_bytes, "Memory for blocks of data files");
-  line.Add("test-sync-delay", &options.test_sync_delay, "For tests: each sync takes this much longer");
+  std::chrono::milliseconds sync_delay{0};
+  std::string disk_faults;
+  line.Add("test-sync-delay", &sync_delay, "For tests: each sync takes this much longer");
+  line.Add("test-disk-faults", &disk_faults,
+           "For tests: a file, seen from DIR, of rules by which the disk goes wrong; read again when it is replaced");
   if (std::optional<int> exit = line.Parse(argc, argv)) return *exit;
 
   return server::Serve("terrane-shard", common, [&]() -> absl::StatusOr<server::RunningServer> {
     TERRANE_RETURN_IF_ERROR(server::CheckEndpoints("--metadata", options.metadata));
     TERRANE_ASSIGN_OR_RETURN(options.members, group.Members());
+    TERRANE_ASSIGN_OR_RETURN(options.disk_faults, DiskFaultsOf(sync_delay, common.directory, disk_faults));
     options.directory = std::filesystem::path(common.directory) / "data";
     options.listen = common.listen;
     options.advertise = group.advertise;

@@ -140,10 +140,7 @@ class ShardServerImpl final : public ShardServer {
     host.store.directory = options_.directory / "store";
     host.store.block_cache_bytes = static_cast<uint64_t>(options_.cache_bytes);
     host.store.disk_reserve_bytes = static_cast<uint64_t>(options_.disk_reserve_bytes);
-    if (options_.test_sync_delay.count() > 0) {
-      host.store.faults = storage::FaultInjection::Create();
-      host.store.faults->SetSyncDelay(options_.test_sync_delay);
-    }
+    if (options_.disk_faults) host.store.faults = storage::MakeDiskFaultStoreDisk(options_.disk_faults);
     host.leader_endpoint = [this] { return LeaderEndpoint(); };
     host.on_serving = [this](Term) {
       if (Attendance* attendance = running_attendance_.load()) attendance->Poke();
@@ -248,9 +245,9 @@ class ShardServerImpl final : public ShardServer {
     }
     log.timeouts = options_.timeouts;
     log.transport = transport_.get();
-    if (options_.test_sync_delay.count() > 0) {
-      slow_files_ = replication::MakeSlowSyncFileSystem(replication::FileSystem::System(), options_.test_sync_delay);
-      log.file_system = slow_files_.get();
+    if (options_.disk_faults) {
+      faulty_files_ = replication::MakeDiskFaultFileSystem(replication::FileSystem::System(), options_.disk_faults);
+      log.file_system = faulty_files_.get();
     }
     return host_->OpenLog(std::move(log));
   }
@@ -337,7 +334,7 @@ class ShardServerImpl final : public ShardServer {
   std::unique_ptr<replication::GrpcTransport> transport_;
   std::unique_ptr<SegmentFiles> files_;
   std::unique_ptr<ImportManager> imports_;
-  std::unique_ptr<replication::FileSystem> slow_files_;  // the log's, if its syncs are to be slow
+  std::unique_ptr<replication::FileSystem> faulty_files_;  // the log's, if they are to go wrong
   std::unique_ptr<ShardHost> host_;
   std::unique_ptr<StatisticsCollector> statistics_;
   std::unique_ptr<Splitter> splitter_;

@@ -1,7 +1,6 @@
 // One replica of one shard as a server: what terrane-shard runs.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -12,6 +11,10 @@
 #include "absl/status/statusor.h"
 #include "replication/replicated_log.h"
 #include "rpc/credentials.h"
+
+namespace terrane {
+class DiskFaults;
+}
 
 namespace terrane::shard {
 
@@ -32,8 +35,8 @@ struct ShardServerOptions {
   // Below this much free space writes are refused; 0: see storage::StoreOptions.
   int64_t disk_reserve_bytes = 0;
   int64_t cache_bytes = 64 << 20;  // RocksDB's block cache
-  // For tests and the bench: each sync of the log and of the store takes this much longer, as on a slower disk.
-  std::chrono::milliseconds test_sync_delay{0};
+  // For tests and the bench: a disk of the log and of the store that goes wrong by rules. Null: the machine's.
+  std::shared_ptr<DiskFaults> disk_faults;
   // In a group of several: this directory cannot go on, but the group can (rejoin.h sets it). Null: the process ends.
   std::function<void(const absl::Status&)> on_rejoin;
   // A mistake on disk while running ends the process with exit code 70 (replication/replicated_log.h).

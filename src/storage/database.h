@@ -111,7 +111,7 @@ class Database {
 
   std::filesystem::path path_;
   std::shared_ptr<FatalHandler> fatal_;
-  std::shared_ptr<FaultInjection> faults_;  // owns the environment
+  std::shared_ptr<StoreDisk> faults_;  // owns the environment
   std::unique_ptr<rocksdb::DB> db_;
   std::array<rocksdb::ColumnFamilyHandle*, kFamilies.size()> handles_{};
   rocksdb::ColumnFamilyHandle* default_handle_ = nullptr;

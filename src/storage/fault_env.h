@@ -12,9 +12,9 @@
 namespace terrane::storage {
 
 // The machine's environment when `faults` is null; else one that lives as long as it.
-rocksdb::Env* EnvOf(const std::shared_ptr<FaultInjection>& faults);
+rocksdb::Env* EnvOf(const std::shared_ptr<StoreDisk>& faults);
 
 // Names made, renamed and removed in the directory so far survive a power cut.
-absl::Status SyncDirectory(const std::shared_ptr<FaultInjection>& faults, const std::filesystem::path& directory);
+absl::Status SyncDirectory(const std::shared_ptr<StoreDisk>& faults, const std::filesystem::path& directory);
 
 }  // namespace terrane::storage

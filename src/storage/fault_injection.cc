@@ -191,7 +191,7 @@ class FaultInjectionImpl : public FaultInjection {
       : disk_(std::make_shared<FaultDisk>()),
         env_(rocksdb::NewCompositeEnv(std::make_shared<FaultyFileSystem>(disk_))) {}
 
-  rocksdb::Env* env() { return env_.get(); }
+  rocksdb::Env* env() override { return env_.get(); }
   void SetSyncDelay(std::chrono::microseconds delay) override { disk_->delay_us = delay.count(); }
   void FailWrites(bool fail) override { disk_->fail = fail; }
   void PowerCut(uint64_t seed) override { disk_->Cut(seed); }
@@ -213,9 +213,8 @@ std::shared_ptr<FaultInjection> FaultInjection::Create() {
   return std::make_shared<FaultInjectionImpl>();
 }
 
-rocksdb::Env* EnvOf(const std::shared_ptr<FaultInjection>& faults) {
-  if (faults == nullptr) return rocksdb::Env::Default();
-  return static_cast<FaultInjectionImpl*>(faults.get())->env();
+rocksdb::Env* EnvOf(const std::shared_ptr<StoreDisk>& faults) {
+  return faults == nullptr ? rocksdb::Env::Default() : faults->env();
 }
 
 }  // namespace terrane::storage

@@ -1,21 +1,41 @@
-// Makes a store's disk slow, failing, or forgetful. Only tests and the bench make one.
+// Makes a store's disk slow, failing, damaging or forgetful. Only tests and the bench make one.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 
+namespace rocksdb {
+class Env;
+}
+namespace terrane {
+class DiskFaults;
+}
+
 namespace terrane::storage {
 
-// Thread-safe. Give the same object to one store at a time.
-class FaultInjection {
+// Stands between a store and the machine's disk. Thread-safe.
+class StoreDisk {
+ public:
+  virtual ~StoreDisk() = default;
+  // For the store alone; lives as long as this.
+  virtual rocksdb::Env* env() = 0;
+  // What is left by its rules; nullopt: they do not say.
+  virtual std::optional<uint64_t> Room() { return std::nullopt; }
+};
+
+// One that goes wrong by rules (common/disk_rules.h), which others may share.
+std::shared_ptr<StoreDisk> MakeDiskFaultStoreDisk(std::shared_ptr<DiskFaults> faults);
+
+// One that can lose its power. Give the same object to one store at a time.
+class FaultInjection : public StoreDisk {
  public:
   static std::shared_ptr<FaultInjection> Create();
-  virtual ~FaultInjection() = default;
 
   // Every sync of a file takes at least this long.
   virtual void SetSyncDelay(std::chrono::microseconds delay) = 0;

@@ -7,6 +7,7 @@
 
 #include "common/disk.h"
 #include "common/status.h"
+#include "storage/fault_injection.h"
 
 namespace terrane::storage {
 namespace {
@@ -31,6 +32,7 @@ absl::StatusOr<DiskUsage> AskDisk(const StoreOptions& options) {
     usage.total_bytes = static_cast<uint64_t>(info.f_blocks) * info.f_frsize;
     usage.free_bytes = static_cast<uint64_t>(info.f_bavail) * info.f_frsize;
   }
+  if (options.faults) usage.free_bytes = std::min(usage.free_bytes, options.faults->Room().value_or(usage.free_bytes));
   usage.disk = options.directory.string();
   usage.reserve_bytes =
       options.disk_reserve_bytes != 0 ? options.disk_reserve_bytes : DefaultDiskReserve(usage.total_bytes);

@@ -15,7 +15,7 @@ namespace terrane::storage {
 
 class Layout {
  public:
-  Layout(std::filesystem::path directory, std::shared_ptr<FaultInjection> faults)
+  Layout(std::filesystem::path directory, std::shared_ptr<StoreDisk> faults)
       : directory_(std::move(directory)), faults_(std::move(faults)) {}
 
   // Whether a store was ever made here. kDataLoss: there are databases, but nothing says which one counts.
@@ -43,7 +43,7 @@ class Layout {
 
  private:
   std::filesystem::path directory_;
-  std::shared_ptr<FaultInjection> faults_;
+  std::shared_ptr<StoreDisk> faults_;
 };
 
 }  // namespace terrane::storage

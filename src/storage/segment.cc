@@ -190,7 +190,7 @@ absl::StatusOr<std::pair<int64_t, uint64_t>> FileChecksum(const std::filesystem:
   return std::pair(bytes, static_cast<uint64_t>(XXH3_64bits_digest(&state)));
 }
 
-absl::Status SyncDirectory(const std::shared_ptr<FaultInjection>& faults, const std::filesystem::path& directory) {
+absl::Status SyncDirectory(const std::shared_ptr<StoreDisk>& faults, const std::filesystem::path& directory) {
   const std::string context = StrCat("syncing ", directory.string());
   std::unique_ptr<rocksdb::Directory> opened;
   TERRANE_RETURN_IF_ERROR(FromRocks(EnvOf(faults)->NewDirectory(directory.string(), &opened), context));

@@ -14,7 +14,7 @@ namespace {
 
 class SegmentReceiverImpl final : public SegmentReceiver {
  public:
-  SegmentReceiverImpl(std::filesystem::path directory, SegmentFile file, std::shared_ptr<FaultInjection> faults)
+  SegmentReceiverImpl(std::filesystem::path directory, SegmentFile file, std::shared_ptr<StoreDisk> faults)
       : directory_(std::move(directory)), file_(std::move(file)), faults_(std::move(faults)) {
     XXH3_INITSTATE(&hash_);
     XXH3_64bits_reset(&hash_);
@@ -60,7 +60,7 @@ class SegmentReceiverImpl final : public SegmentReceiver {
 
   const std::filesystem::path directory_;
   const SegmentFile file_;
-  const std::shared_ptr<FaultInjection> faults_;
+  const std::shared_ptr<StoreDisk> faults_;
   std::unique_ptr<rocksdb::WritableFile> out_;  // null once the file has its name
   XXH3_state_t hash_;
   int64_t received_ = 0;
@@ -70,7 +70,7 @@ class SegmentReceiverImpl final : public SegmentReceiver {
 
 absl::StatusOr<std::unique_ptr<SegmentReceiver>> MakeSegmentReceiver(const std::filesystem::path& directory,
                                                                      const SegmentFile& file,
-                                                                     const std::shared_ptr<FaultInjection>& faults) {
+                                                                     const std::shared_ptr<StoreDisk>& faults) {
   auto receiver = std::make_unique<SegmentReceiverImpl>(directory, file, faults);
   TERRANE_RETURN_IF_ERROR(receiver->Open());
   return receiver;

@@ -36,7 +36,7 @@
 
 namespace terrane::storage {
 
-class FaultInjection;
+class StoreDisk;
 
 // The version that this program writes. A directory of a newer one is refused.
 inline constexpr uint32_t kFormatVersion = 1;
@@ -67,8 +67,8 @@ struct StoreOptions {
   std::function<void(const absl::Status&)> on_fatal;
   // Replaces asking the operating system: for tests.
   std::function<DiskUsage()> disk_usage;
-  // Only for tests and the bench: slow syncs, power cuts, failing writes.
-  std::shared_ptr<FaultInjection> faults;
+  // Only for tests and the bench: a disk that goes wrong (fault_injection.h).
+  std::shared_ptr<StoreDisk> faults;
 };
 
 struct StoreStatistics {

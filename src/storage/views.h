@@ -31,7 +31,7 @@ std::unique_ptr<SegmentWriter> MakeSegmentWriter(std::filesystem::path directory
                                                  const StoreOptions& options);
 absl::StatusOr<std::unique_ptr<SegmentReceiver>> MakeSegmentReceiver(const std::filesystem::path& directory,
                                                                      const SegmentFile& file,
-                                                                     const std::shared_ptr<FaultInjection>& faults);
+                                                                     const std::shared_ptr<StoreDisk>& faults);
 // Of a file that is still coming; gone after a restart.
 inline constexpr std::string_view kPartialSuffix = ".part";
 // Size and XXH3-64 of a file.

@@ -28,7 +28,8 @@ int Faults(int in_short, int in_long) {
 class FailoverTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto cluster = MiniCluster::Start({.shards = 1, .replicas = 3, .proxies = 2, .network = true});
+    auto cluster =
+        MiniCluster::Start({.shards = 1, .replicas = 3, .proxies = 2, .network = true, .disk_faults = DiskFaults()});
     ASSERT_TRUE(cluster.ok()) << cluster.status();
     cluster_ = *std::move(cluster);
     for (const tools::ProcessInfo& info : cluster_->processes().Processes()) {
@@ -52,6 +53,7 @@ class FailoverTest : public ::testing::Test {
       }
     }
   }
+  virtual bool DiskFaults() const { return false; }
   void TearDown() override {
     workload_.reset();
     admin_.reset();
@@ -115,12 +117,14 @@ class FailoverTest : public ::testing::Test {
     ASSERT_TRUE(result.ok()) << result.status();
     std::cout << result->Summary() << std::endl;
     for (const Gap& gap : result->gaps) {
-      std::cout << "  " << gap.fault << ": " << gap.without_success.count() << " ms"
-                << (gap.write_in_flight ? "" : ", no write in flight") << std::endl;
+      std::cout << "  " << gap.fault << ": " << gap.without_success.count() << " ms, of writes "
+                << gap.without_write.count() << " ms" << (gap.write_in_flight ? "" : ", no write in flight")
+                << std::endl;
       EXPECT_LE(gap.without_success, longest * kSlowness) << gap.fault;
     }
     EXPECT_LE(static_cast<double>(result->unknown), 0.05 * static_cast<double>(result->operations));
     RecordProperty("summary", result->Summary());
+    gaps_ = result->gaps;
     per_second_ = static_cast<double>(result->operations) / result->seconds;
     in_flight_ =
         std::count_if(result->gaps.begin(), result->gaps.end(), [](const Gap& gap) { return gap.write_in_flight; });
@@ -130,6 +134,7 @@ class FailoverTest : public ::testing::Test {
   std::set<std::string> replicas_;
   std::unique_ptr<client::Client> admin_;      // through p1
   std::unique_ptr<HistoryWorkload> workload_;  // its guests are on p2
+  std::vector<Gap> gaps_;
   double per_second_ = 0;
   int64_t in_flight_ = 0;
 };
@@ -197,6 +202,51 @@ TEST_F(FailoverTest, LeaderThatDoesNotHearItsFollowers) {
     for (const std::string& follower : Followers(leader)) cluster_->network().Block(follower, leader);
     AwaitOtherLeader(leader);
     cluster_->network().Heal();
+    AwaitProgress();
+  }
+  Judge();
+}
+
+class DiskFailoverTest : public FailoverTest {
+ protected:
+  bool DiskFaults() const override { return true; }
+};
+
+// Its heartbeats would go on for ever: a log write that hangs hands leadership on (trap T56).
+TEST_F(DiskFailoverTest, T56_StalledDiskOfTheLeader) {
+  const int faults = Faults(2, 50);
+  for (int i = 0; i < faults && !HasFatalFailure(); ++i) {
+    const std::string leader = Leader();
+    ASSERT_NE(leader, "");
+    // Syncs hang first where writes still go to memory; a device that is gone takes nothing at all.
+    const bool everything = i % 2 == 1;
+    workload_->MarkFault(StrCat(everything ? "stalled disk of " : "stalled syncs of ", leader));
+    cluster_->disk(leader).Set(everything ? "sync any stall\nwrite any stall\nread any stall" : "sync any stall");
+    AwaitOtherLeader(leader);
+    cluster_->disk(leader).Heal();
+    AwaitProgress();
+  }
+  Judge();
+  std::vector<milliseconds> writes;
+  for (const Gap& gap : gaps_) writes.push_back(gap.without_write);
+  std::sort(writes.begin(), writes.end());
+  ASSERT_EQ(writes.size(), static_cast<size_t>(faults));
+  EXPECT_LE(writes.back(), milliseconds(3'000) * kSlowness);
+  EXPECT_LE(writes[writes.size() / 2], milliseconds(1'500) * kSlowness);
+  if (faults >= 50) {
+    EXPECT_LE(writes[writes.size() * 99 / 100], milliseconds(1'500) * kSlowness);
+  }
+}
+
+// Slow is not hung: everything goes on, and it need not lose its office.
+TEST_F(DiskFailoverTest, SlowDiskOfTheLeader) {
+  for (int i = 0; i < Faults(2, 50) && !HasFatalFailure(); ++i) {
+    const std::string leader = Leader();
+    ASSERT_NE(leader, "");
+    workload_->MarkFault("slow disk of " + leader);
+    cluster_->disk(leader).Slow(milliseconds(50));
+    AwaitProgress();
+    cluster_->disk(leader).Heal();
     AwaitProgress();
   }
   Judge();

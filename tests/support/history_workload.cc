@@ -305,26 +305,33 @@ absl::StatusOr<HistoryResult> HistoryWorkload::Stop() {
 }
 
 std::vector<Gap> HistoryWorkload::Gaps(const std::vector<DocumentHistory>& histories) const {
-  std::vector<nanoseconds> successes;
+  std::vector<nanoseconds> successes, written;
   std::vector<std::pair<nanoseconds, nanoseconds>> writes;
   for (const DocumentHistory& history : histories) {
     for (const Operation& one : history.operations) {
       if (!one.unknown()) successes.push_back(one.returned);
-      if (one.type != Type::kRead) writes.emplace_back(one.invoked, one.returned);
+      if (one.type == Type::kRead) continue;
+      if (!one.unknown()) written.push_back(one.returned);
+      writes.emplace_back(one.invoked, one.returned);
     }
   }
   std::sort(successes.begin(), successes.end());
+  std::sort(written.begin(), written.end());
+  const auto longest = [](const std::vector<nanoseconds>& moments, nanoseconds begin, nanoseconds end) {
+    milliseconds gap{0};
+    nanoseconds last = begin;
+    for (auto at = std::upper_bound(moments.begin(), moments.end(), begin); at != moments.end(); ++at) {
+      gap = std::max(gap, std::chrono::ceil<milliseconds>(*at - last));
+      last = *at;
+      if (last > end) break;
+    }
+    return gap;
+  };
   std::vector<Gap> gaps;
   for (size_t i = 0; i < faults_.size(); ++i) {
     const auto& [name, begin] = faults_[i];
     const nanoseconds end = i + 1 < faults_.size() ? faults_[i + 1].second : Operation::kNever;
-    Gap gap{name, milliseconds(0), false};
-    nanoseconds last = begin;
-    for (auto at = std::upper_bound(successes.begin(), successes.end(), begin); at != successes.end(); ++at) {
-      gap.without_success = std::max(gap.without_success, std::chrono::ceil<milliseconds>(*at - last));
-      last = *at;
-      if (last > end) break;
-    }
+    Gap gap{name, longest(successes, begin, end), longest(written, begin, end), false};
     gap.write_in_flight = std::any_of(writes.begin(), writes.end(), [&, at = begin](const auto& write) {
       return write.first < at && at < write.second;
     });
@@ -339,14 +346,17 @@ std::string HistoryResult::Summary() const {
       operations, seconds, static_cast<double>(operations) / seconds, unknown,
       100.0 * static_cast<double>(unknown) / static_cast<double>(operations), reads_given_up, histories.size());
   if (gaps.empty()) return text;
-  std::vector<int64_t> sorted;
-  for (const Gap& gap : gaps) sorted.push_back(gap.without_success.count());
-  std::sort(sorted.begin(), sorted.end());
-  const auto at = [&](double part) {
-    return sorted[std::min(sorted.size() - 1, static_cast<size_t>(part * static_cast<double>(sorted.size())))];
+  const auto append = [&](const char* what, milliseconds Gap::*length) {
+    std::vector<int64_t> sorted;
+    for (const Gap& gap : gaps) sorted.push_back((gap.*length).count());
+    std::sort(sorted.begin(), sorted.end());
+    const auto at = [&](double part) {
+      return sorted[std::min(sorted.size() - 1, static_cast<size_t>(part * static_cast<double>(sorted.size())))];
+    };
+    absl::StrAppendFormat(&text, "%s: p50 %d ms, p99 %d ms, max %d ms", what, at(0.5), at(0.99), sorted.back());
   };
-  absl::StrAppendFormat(&text, "; gaps of %d faults: p50 %d ms, p99 %d ms, max %d ms", sorted.size(), at(0.5), at(0.99),
-                        sorted.back());
+  append(StrCat("; gaps of ", gaps.size(), " faults").c_str(), &Gap::without_success);
+  append("; of writes", &Gap::without_write);
   return text;
 }
 

@@ -43,6 +43,7 @@ struct HistoryOptions {
 struct Gap {
   std::string fault;
   std::chrono::milliseconds without_success{0};  // the longest time from its begin on, until the next one
+  std::chrono::milliseconds without_write{0};    // the same of successful writes
   bool write_in_flight = false;                  // when it began
 };
 
@@ -53,7 +54,7 @@ struct HistoryResult {
   int64_t unknown = 0;         // of the operations: changes without an answer
   int64_t reads_given_up = 0;  // of the operations
   double seconds = 0;
-  std::string Summary() const;  // for people: rates, and p50, p99 and maximum of the gaps
+  std::string Summary() const;  // for people: rates, and p50, p99 and maximum of the gaps and of the writes'
 };
 
 class HistoryWorkload {

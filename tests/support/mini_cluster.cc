@@ -45,6 +45,7 @@ absl::StatusOr<std::unique_ptr<MiniCluster>> MiniCluster::Start(MiniClusterOptio
       return network->Route(from.name, to.name, to.endpoint);
     };
   }
+  if (options.disk_faults) local.flags[tools::Role::kShard].push_back("--test-disk-faults=disk-faults");
   AddSanitizerFlags(&local.flags);
   TERRANE_ASSIGN_OR_RETURN(cluster->processes_, tools::LocalCluster::Start(std::move(local)));
   cluster->client_ = cluster->NewClient();

@@ -17,6 +17,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/client.h"
+#include "support/disk_control.h"
 #include "support/fault_network.h"
 #include "tools/local_cluster.h"
 
@@ -27,7 +28,8 @@ struct MiniClusterOptions {
   int replicas = 1;  // of each shard
   int metadata = 1;
   int proxies = 1;
-  bool network = false;  // a bad network between any two of its processes
+  bool network = false;      // a bad network between any two of its processes
+  bool disk_faults = false;  // disks of shards' replicas that can go wrong
   // More flags for all processes of a role.
   std::map<tools::Role, std::vector<std::string>> flags;
 };
@@ -49,6 +51,8 @@ class MiniCluster {
   const std::filesystem::path& directory() const { return directory_; }
   // REQUIRES: started with .network = true
   FaultNetwork& network() { return *network_; }
+  // Of a replica, by the name of its process. REQUIRES: started with .disk_faults = true
+  DiskControl disk(std::string_view name) const { return DiskControl(directory_ / name / "disk-faults"); }
   // Endpoint of one process, by name.
   std::string Endpoint(std::string_view name) const;
 
