@@ -81,17 +81,13 @@ Replica::Replica(Options options, StateMachine* machine, Recovery recovery)
           machine, recovery.state.applied, options_.max_batch_bytes,
           {.applied = [this](Position position) { OnApplied(position); },
            .needs_checkpoint = [this](Position position, const absl::Status& why) { OnNeedsCheckpoint(position, why); },
-           .failed =
-               [this](absl::Status status) {
-                 absl::Status why = Annotate(status, "the state machine failed");
-                 absl::IsDataLoss(status) ? Rejoin(std::move(why)) : Fatal(std::move(why));
-               }}),
+           .failed = [this](absl::Status status) { FailState(status, "the state machine failed"); }}),
       writer_(std::move(recovery.file), options_.clock, options_.max_batch_bytes,
               {.install = [this](const raft::SnapshotReference& s) { return Install(s); },
                .installed = [this](const raft::SnapshotReference& s) { return Installed(s); },
                .synced = [this](uint64_t sequence,
                                 std::vector<raft::Message> messages) { OnSynced(sequence, std::move(messages)); },
-               .failed = [this](absl::Status status) { Fatal(Annotate(status, "the log cannot be written")); }}) {
+               .failed = [this](absl::Status status) { FailState(status, "the log cannot be written"); }}) {
   for (const Member& member : options_.members) heard_[member.replica] = directory_->Known(member.replica);
 }
 
@@ -436,7 +432,7 @@ void Replica::Cut(uint64_t keep_bytes, std::function<void(absl::Status)> done) {
   }
   absl::StatusOr<Position> durable = machine_->MakeDurable();
   if (!durable.ok()) {
-    Fatal(Annotate(durable.status(), "the state machine failed"));
+    FailState(durable.status(), "the state machine failed");
     return done(durable.status());
   }
   const Position limit = std::min(*durable, apply_.applied());
@@ -450,6 +446,11 @@ void Replica::Cut(uint64_t keep_bytes, std::function<void(absl::Status)> done) {
 }
 
 // --- The end ---
+
+void Replica::FailState(const absl::Status& status, std::string_view context) {
+  absl::Status why = Annotate(status, context);
+  absl::IsDataLoss(status) ? Rejoin(std::move(why)) : Fatal(std::move(why));
+}
 
 void Replica::Fatal(absl::Status status) {
   if (dead_.exchange(true)) return;

@@ -100,6 +100,8 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   void OnApplied(Position position);
   void AnnounceLeader();
   void Cut(uint64_t keep_bytes, std::function<void(absl::Status)> done);
+  // Damage, of the state or of a checkpoint that was fetched, is what peers can make good; all else is fatal.
+  void FailState(const absl::Status& status, std::string_view context);
   void Fatal(absl::Status status);
 
   // --- replica_members.cc ---

@@ -130,7 +130,7 @@ void Replica::InstallState(const Checkpoint& checkpoint) {
   if (dead_) return;
   const Position position = checkpoint.point.position;
   if (absl::Status status = machine_->InstallCheckpoint(checkpoint.directory); !status.ok()) {
-    return Fatal(Annotate(status, "while installing a fetched checkpoint"));
+    return FailState(status, "while installing a fetched checkpoint");
   }
   apply_.SetApplied(position);
   ++snapshots_installed_;

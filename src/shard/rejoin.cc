@@ -50,9 +50,14 @@ class RejoiningServer final : public ShardServer {
  private:
   ShardServerOptions OptionsOfLife() {
     ShardServerOptions options = options_;
-    options.on_rejoin = [this](const absl::Status& why) {
+    std::lock_guard lock(mutex_);
+    ++life_;
+    why_.reset();
+    options.on_rejoin = [this, life = life_](const absl::Status& why) {
       std::lock_guard lock(mutex_);
-      if (!why_) why_ = why;
+      // What an earlier life still says of its data is no word on these.
+      if (life != life_ || why_) return;
+      why_ = why;
       changed_.notify_all();
     };
     return options;
@@ -73,7 +78,7 @@ class RejoiningServer final : public ShardServer {
         std::unique_lock lock(mutex_);
         changed_.wait(lock, [this] { return stopping_ || why_.has_value(); });
         if (stopping_) return;
-        why = *std::exchange(why_, std::nullopt);
+        why = *why_;
       }
       server_.reset();
       // Where others know it to be.
@@ -95,6 +100,7 @@ class RejoiningServer final : public ShardServer {
   std::unique_ptr<ShardServer> server_;  // Start, then only Run, then Stop
   std::mutex mutex_;
   std::condition_variable changed_;
+  uint64_t life_ = 0;
   std::optional<absl::Status> why_;  // this life has to end
   bool stopping_ = false;
   std::thread thread_;

@@ -1,4 +1,6 @@
-// A replica whose directory is lost or damaged, in a group that goes on without it: begins again from its peers.
+// A replica whose directory is lost or damaged, in a group that goes on without it: begins again from its peers. Damage
+// is found at the start, or met later by a read, a write or a compaction of the store; a failing disk is no damage and
+// ends the process.
 //
 // What is there is set aside (data/raft.damaged, data/store.damaged; one generation, for a look), and the server starts
 // again in the same process, on the same address, with an empty directory and no vote (docs/raft.md, "Members and their

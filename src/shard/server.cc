@@ -90,6 +90,10 @@ class ShardServerImpl final : public ShardServer {
   void Stop() override {
     std::lock_guard lock(stop_mutex_);
     if (std::exchange(stopped_, true)) return;
+    {
+      std::lock_guard damage(damage_mutex_);
+      ending_ = true;
+    }
     if (host_ && host_->proposer().log() != nullptr) HandOn(*host_->proposer().log());
     if (retention_loop_) retention_loop_->Stop();
     if (outcomes_) outcomes_->Stop();
@@ -141,6 +145,7 @@ class ShardServerImpl final : public ShardServer {
     host.store.block_cache_bytes = static_cast<uint64_t>(options_.cache_bytes);
     host.store.disk_reserve_bytes = static_cast<uint64_t>(options_.disk_reserve_bytes);
     if (options_.disk_faults) host.store.faults = storage::MakeDiskFaultStoreDisk(options_.disk_faults);
+    if (options_.on_rejoin) host.store.on_damage = [this](const absl::Status& why) { return TakeOverDamage(why); };
     host.leader_endpoint = [this] { return LeaderEndpoint(); };
     host.on_serving = [this](Term) {
       if (Attendance* attendance = running_attendance_.load()) attendance->Poke();
@@ -249,7 +254,36 @@ class ShardServerImpl final : public ShardServer {
       faulty_files_ = replication::MakeDiskFaultFileSystem(replication::FileSystem::System(), options_.disk_faults);
       log.file_system = faulty_files_.get();
     }
-    return host_->OpenLog(std::move(log));
+    TERRANE_RETURN_IF_ERROR(host_->OpenLog(std::move(log)));
+    absl::Status met;
+    {
+      std::lock_guard lock(damage_mutex_);
+      log_opened_ = true;
+      met = std::exchange(met_early_, absl::OkStatus());
+    }
+    if (!met.ok() && !TakeOverDamage(met)) EndRefused("the store is damaged, and no other replica has its data", met);
+    return absl::OkStatus();
+  }
+
+  // Damage that the store meets while running (storage::StoreOptions::on_damage): where another voter has the data,
+  // this replica begins again from it. On any thread.
+  bool TakeOverDamage(const absl::Status& why) {
+    {
+      std::lock_guard lock(damage_mutex_);
+      if (ending_) return true;
+      if (!log_opened_) {
+        // Who else there is, the log knows.
+        met_early_.Update(why);
+        return true;
+      }
+      bool others = false;
+      for (const replication::MemberStatus& member : host_->proposer().log()->Members()) {
+        others = others || (member.voter && member.replica != options_.replica);
+      }
+      if (!others) return false;
+    }
+    options_.on_rejoin(why);
+    return true;
   }
 
   absl::Status Listen() {
@@ -348,6 +382,10 @@ class ShardServerImpl final : public ShardServer {
   std::unique_ptr<Periodic> retention_loop_;
   std::mutex stop_mutex_;
   bool stopped_ = false;
+  std::mutex damage_mutex_;
+  bool log_opened_ = false;  // the log may be asked; with the next two under damage_mutex_
+  bool ending_ = false;      // nothing may be asked any more
+  absl::Status met_early_;   // damage from before the log was opened
 };
 
 }  // namespace

@@ -39,7 +39,8 @@ struct ShardServerOptions {
   std::shared_ptr<DiskFaults> disk_faults;
   // In a group of several: this directory cannot go on, but the group can (rejoin.h sets it). Null: the process ends.
   std::function<void(const absl::Status&)> on_rejoin;
-  // A mistake on disk while running ends the process with exit code 70 (replication/replicated_log.h).
+  // A failing disk while running ends the process with exit code 70 (replication/replicated_log.h), and so does damage
+  // that a write or a compaction meets without on_rejoin or without another voter.
 };
 
 // Thread-safe.

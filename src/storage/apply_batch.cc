@@ -114,13 +114,14 @@ class ApplyBatchImpl : public ApplyBatch {
         batch_.GetFromBatchAndDB(database.db(), rocksdb::ReadOptions(), database.handle(family), key, &value);
     if (status.IsNotFound()) return std::optional<std::string>();
     if (!status.ok())
-      return FromRocks(status, StrCat("reading ", FamilyName(family), " in ", database.path().string()));
+      return database.fatal().Noted(
+          FromRocks(status, StrCat("reading ", FamilyName(family), " in ", database.path().string())));
     return std::optional<std::string>(std::move(value));
   }
   std::unique_ptr<RangeIterator> Iterate(Family family, RawRange range) {
     const Database& database = *Present();
     return std::make_unique<RangeIterator>(
-        std::move(range), rocksdb::ReadOptions(), [&](const rocksdb::ReadOptions& bounded) {
+        database.shared_fatal(), std::move(range), rocksdb::ReadOptions(), [&](const rocksdb::ReadOptions& bounded) {
           rocksdb::ColumnFamilyHandle* handle = database.handle(family);
           return batch_.NewIteratorWithBase(handle, database.db()->NewIterator(bounded, handle), &bounded);
         });

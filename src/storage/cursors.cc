@@ -134,9 +134,9 @@ class OplogCursorImpl : public OplogCursor {
 
 }  // namespace
 
-RangeIterator::RangeIterator(RawRange range, rocksdb::ReadOptions options,
+RangeIterator::RangeIterator(std::shared_ptr<FatalHandler> fatal, RawRange range, rocksdb::ReadOptions options,
                              const std::function<rocksdb::Iterator*(const rocksdb::ReadOptions&)>& make)
-    : range_(std::move(range)), lower_(ToSlice(range_.min)), options_(std::move(options)) {
+    : fatal_(std::move(fatal)), range_(std::move(range)), lower_(ToSlice(range_.min)), options_(std::move(options)) {
   options_.iterate_lower_bound = &lower_;
   if (range_.max) {
     upper_ = ToSlice(*range_.max);
@@ -152,7 +152,7 @@ void RangeIterator::Seek(std::string_view key) {
 }
 
 absl::Status RangeIterator::status() const {
-  return FromRocks(iterator_->status(), "reading the store");
+  return fatal_->Noted(FromRocks(iterator_->status(), "reading the store"));
 }
 
 std::unique_ptr<DocumentCursor> MakeDocumentCursor(CopyId copy, std::unique_ptr<RangeIterator> iterator,

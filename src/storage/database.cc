@@ -117,8 +117,27 @@ absl::Status FromRocks(const rocksdb::Status& status, std::string_view context) 
   return MakeStatus(code, context, ": ", status.ToString());
 }
 
+bool FatalHandler::TakenOver(const absl::Status& damage) {
+  if (!on_damage_ || !absl::IsDataLoss(damage)) return false;
+  if (damaged_) return true;
+  if (!on_damage_(damage)) return false;
+  if (!damaged_.exchange(true)) LogError("storage", "the store is damaged", {{"status", damage}});
+  return true;
+}
+
+absl::Status FatalHandler::Noted(absl::Status status) {
+  TakenOver(status);
+  return status;
+}
+
+absl::Status FatalHandler::Refusal() const {
+  // As damage: who meets it does what it would do for the damage itself.
+  if (damaged_) return DataLoss("the store is damaged");
+  return reported_ ? Unavailable("an earlier write failed") : absl::OkStatus();
+}
+
 void FatalHandler::Report(const absl::Status& status) {
-  if (reported_.exchange(true)) return;
+  if (TakenOver(status) || reported_.exchange(true)) return;
   LogError("storage", "a write or a background job failed", {{"status", status}});
   if (on_fatal_) {
     on_fatal_(status);
@@ -252,7 +271,9 @@ absl::StatusOr<std::optional<std::string>> Database::Get(Family family, std::str
   std::string value;
   rocksdb::Status status = db_->Get(options, handle(family), ToSlice(key), &value);
   if (status.IsNotFound()) return std::optional<std::string>();
-  if (!status.ok()) return FromRocks(status, StrCat("reading ", FamilyName(family), " in ", path_.string()));
+  if (!status.ok()) {
+    return fatal_->Noted(FromRocks(status, StrCat("reading ", FamilyName(family), " in ", path_.string())));
+  }
   return std::optional<std::string>(std::move(value));
 }
 
@@ -265,7 +286,7 @@ absl::StatusOr<uint64_t> Database::GetNumber(std::string_view name, const rocksd
 }
 
 absl::Status Database::Attempt(const std::function<rocksdb::Status()>& write, std::string_view context) const {
-  if (fatal_->reported()) return Unavailable(path_.string(), ": an earlier write failed");
+  TERRANE_RETURN_IF_ERROR(Annotate(fatal_->Refusal(), path_.string()));
   absl::Status status = FromRocks(write(), StrCat(context, " in ", path_.string()));
   if (!status.ok()) fatal_->Report(status);
   return status;

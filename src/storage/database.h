@@ -50,16 +50,25 @@ inline rocksdb::Slice ToSlice(std::string_view s) {
 // held lock, kInternal for the rest; "<context>: <RocksDB's message>", which names the file.
 absl::Status FromRocks(const rocksdb::Status& status, std::string_view context);
 
-// Ends the process at the first background error, once.
+// What becomes of a store whose disk fails or whose files are damaged. Thread-safe.
 class FatalHandler {
  public:
-  explicit FatalHandler(std::function<void(const absl::Status&)> on_fatal) : on_fatal_(std::move(on_fatal)) {}
+  FatalHandler(std::function<void(const absl::Status&)> on_fatal, std::function<bool(const absl::Status&)> on_damage)
+      : on_fatal_(std::move(on_fatal)), on_damage_(std::move(on_damage)) {}
+  // A write or background work failed: the end, once, but for damage that the owner takes care of.
   void Report(const absl::Status& status);
-  bool reported() const { return reported_; }
+  // What a read came to: tells the owner of damage. Returns the status.
+  absl::Status Noted(absl::Status status);
+  // Not OK after the first Report, or when the owner has taken damage over: nothing may be written any more.
+  absl::Status Refusal() const;
 
  private:
-  std::function<void(const absl::Status&)> on_fatal_;
+  bool TakenOver(const absl::Status& damage);
+
+  const std::function<void(const absl::Status&)> on_fatal_;
+  const std::function<bool(const absl::Status&)> on_damage_;
   std::atomic<bool> reported_{false};
+  std::atomic<bool> damaged_{false};  // the owner has taken it over
 };
 
 // Options of a family; also those that segment files for it are built with.
@@ -81,6 +90,7 @@ class Database {
   rocksdb::ColumnFamilyHandle* handle(Family family) const { return handles_[static_cast<size_t>(family)]; }
   const std::filesystem::path& path() const { return path_; }
   FatalHandler& fatal() const { return *fatal_; }
+  const std::shared_ptr<FatalHandler>& shared_fatal() const { return fatal_; }
 
   // nullopt when it is not there.
   absl::StatusOr<std::optional<std::string>> Get(Family family, std::string_view key,
@@ -124,8 +134,8 @@ class Database {
 // An iterator over a range of one family, with its bounds.
 class RangeIterator {
  public:
-  // `make` gets the read options with the bounds set.
-  RangeIterator(RawRange range, rocksdb::ReadOptions options,
+  // `make` gets the read options with the bounds set. `fatal` is told of damage.
+  RangeIterator(std::shared_ptr<FatalHandler> fatal, RawRange range, rocksdb::ReadOptions options,
                 const std::function<rocksdb::Iterator*(const rocksdb::ReadOptions&)>& make);
 
   bool Valid() const {
@@ -139,6 +149,7 @@ class RangeIterator {
   absl::Status status() const;
 
  private:
+  std::shared_ptr<FatalHandler> fatal_;
   RawRange range_;
   rocksdb::Slice lower_;
   rocksdb::Slice upper_;

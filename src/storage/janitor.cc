@@ -128,9 +128,10 @@ absl::Status Janitor::DropWhole(Database& database, CopyId copy) {
   for (Family family : kCopyFamilies) {
     TERRANE_RETURN_IF_ERROR(database.DropFiles(family, range.min, end));
     // What lies in memtables, at level 0, or in files shared with others.
-    RangeIterator left(range, rocksdb::ReadOptions(), [&](const rocksdb::ReadOptions& options) {
-      return database.db()->NewIterator(options, database.handle(family));
-    });
+    RangeIterator left(database.shared_fatal(), range, rocksdb::ReadOptions(),
+                       [&](const rocksdb::ReadOptions& options) {
+                         return database.db()->NewIterator(options, database.handle(family));
+                       });
     if (left.Valid()) rest.DeleteRange(database.handle(family), range.min, end);
     TERRANE_RETURN_IF_ERROR(left.status());
   }
@@ -143,7 +144,7 @@ absl::Status Janitor::DropPart(Database& database, CopyId copy, const KeyRange& 
   auto iterate = [&](Family family, RawRange raw) {
     rocksdb::ReadOptions options;
     options.fill_cache = false;
-    return RangeIterator(std::move(raw), options, [&](const rocksdb::ReadOptions& bounded) {
+    return RangeIterator(database.shared_fatal(), std::move(raw), options, [&](const rocksdb::ReadOptions& bounded) {
       return database.db()->NewIterator(bounded, database.handle(family));
     });
   };

@@ -93,9 +93,10 @@ class ReadViewImpl : public ReadView, public std::enable_shared_from_this<ReadVi
       options.readahead_size = 2 << 20;
       options.fill_cache = false;
     }
-    return std::make_unique<RangeIterator>(std::move(range), options, [&](const rocksdb::ReadOptions& bounded) {
-      return database_->db()->NewIterator(bounded, database_->handle(family));
-    });
+    return std::make_unique<RangeIterator>(database_->shared_fatal(), std::move(range), options,
+                                           [&](const rocksdb::ReadOptions& bounded) {
+                                             return database_->db()->NewIterator(bounded, database_->handle(family));
+                                           });
   }
 
   CopyReferences references_;

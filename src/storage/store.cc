@@ -46,9 +46,10 @@ class StoreImpl : public Store {
     std::shared_ptr<Database> database = Present();
     TERRANE_ASSIGN_OR_RETURN(uint64_t applied, database->GetNumber(kAppliedName));
     RawRange range{std::string(kIngestedPrefix), std::string(kIngestedPrefix) + '\xff'};
-    RangeIterator names(range, rocksdb::ReadOptions(), [&](const rocksdb::ReadOptions& options) {
-      return database->db()->NewIterator(options, database->handle(Family::kState));
-    });
+    RangeIterator names(database->shared_fatal(), range, rocksdb::ReadOptions(),
+                        [&](const rocksdb::ReadOptions& options) {
+                          return database->db()->NewIterator(options, database->handle(Family::kState));
+                        });
     std::map<std::string, uint64_t> kept;
     for (; names.Valid(); names.Next()) {
       // Programs before replica sets wrote no position.
@@ -356,7 +357,7 @@ absl::StatusOr<std::shared_ptr<const ReadView>> Store::View(CopyId copy) {
 }
 
 absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options) {
-  auto fatal = std::make_shared<FatalHandler>(options.on_fatal);
+  auto fatal = std::make_shared<FatalHandler>(options.on_fatal, options.on_damage);
   std::shared_ptr<rocksdb::Cache> cache = rocksdb::NewLRUCache(options.block_cache_bytes);
   auto layout = std::make_unique<Layout>(options.directory, options.faults);
   TERRANE_ASSIGN_OR_RETURN(bool exists, layout->Exists());

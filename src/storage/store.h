@@ -10,7 +10,8 @@
 //   segments/      files of segments that are built, or are kept until no replay can ask for them
 //
 // The first background error ends the process (Options::on_fatal): RocksDB would go on by itself after a full disk, and
-// 7.8 has bugs in doing so.
+// 7.8 has bugs in doing so. Damage (kDataLoss) that is met while running may be taken over by the owner instead
+// (Options::on_damage).
 #pragma once
 
 #include <chrono>
@@ -65,6 +66,11 @@ struct StoreOptions {
   // Called at most once, on any thread, at the first background I/O error. nullptr: logs and ends the process at once
   // with exit code 70. If it returns (tests), writes fail.
   std::function<void(const absl::Status&)> on_fatal;
+  // Called on any thread when a read, a write or background work meets damage, that is kDataLoss and no other I/O
+  // error; does not block. True: the owner ends this store and begins again with other data; until then reads say
+  // kDataLoss and nothing is written. False, or null: a read says kDataLoss; after a failed write or background work,
+  // on_fatal.
+  std::function<bool(const absl::Status&)> on_damage;
   // Replaces asking the operating system: for tests.
   std::function<DiskUsage()> disk_usage;
   // Only for tests and the bench: a disk that goes wrong (fault_injection.h).

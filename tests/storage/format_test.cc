@@ -16,7 +16,7 @@ TEST_F(StoreTest, ANewerFormatIsRefusedByName) {
   store_.reset();
   {
     auto database = Database::Open(options_.directory / "db-1", options_, rocksdb::NewLRUCache(1 << 20),
-                                   std::make_shared<FatalHandler>(nullptr), /*create=*/false);
+                                   std::make_shared<FatalHandler>(nullptr, nullptr), /*create=*/false);
     ASSERT_OK(database);
     rocksdb::WriteBatch batch;
     batch.Put((*database)->handle(Family::kState), ToSlice(kFormatName), EncodeNumber(kFormatVersion + 1));

@@ -234,7 +234,7 @@ TEST_F(StoreTest, ASecondProcessIsRefused) {
 TEST_F(StoreTest, T40_ANewerFormatVersionIsRefused) {
   ASSERT_NO_FATAL_FAILURE(Open());
   store_.reset();
-  auto fatal = std::make_shared<FatalHandler>(options_.on_fatal);
+  auto fatal = std::make_shared<FatalHandler>(options_.on_fatal, nullptr);
   {
     auto database = Database::Open(options_.directory / "db-1", options_, nullptr, fatal, false);
     ASSERT_OK(database);
@@ -294,6 +294,90 @@ TEST_F(StoreTest, T33_AFlippedByteInATableIsFoundAndNamed) {
   auto digest = ScanDigest(*View(kCopy), kCopy, KeyRange{});
   EXPECT_EQ(digest.status().code(), absl::StatusCode::kDataLoss);
   EXPECT_THAT(digest.status().ToString(), HasSubstr(".sst"));
+}
+
+// Damage that a read meets: the owner is asked, and if it does not take it over (a group of one), all else goes on.
+TEST_F(StoreTest, OnDamageIsAskedByAReadAndMayDecline) {
+  int asked = 0;
+  bool take = false;
+  options_.on_damage = [&](const absl::Status& why) {
+    EXPECT_EQ(why.code(), absl::StatusCode::kDataLoss) << why;
+    EXPECT_THAT(why.ToString(), HasSubstr(".sst"));
+    ++asked;
+    return take;
+  };
+  ASSERT_NO_FATAL_FAILURE(Open());
+  Put(kCopy, 0, 200, "some text");
+  ASSERT_NO_FATAL_FAILURE(DamageDocuments());
+  auto read = View(kCopy)->GetDocument(kCopy, Key(1), "id");
+  EXPECT_EQ(read.status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(ScanDigest(*View(kCopy), kCopy, KeyRange{}).status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(asked, 2);
+  Put(kCopy, 1000, 1001, "later");
+  EXPECT_EQ(Get(kCopy, 1000), "later1000");
+  EXPECT_TRUE(fatal_.ok());
+
+  take = true;
+  EXPECT_FALSE(View(kCopy)->GetDocument(kCopy, Key(1), "id").ok());
+  EXPECT_EQ(asked, 3);
+  // It is taken over: nothing is written any more, and nobody is asked again. No end of the process.
+  auto batch = store_->NewBatch();
+  batch->PutDocument(kCopy, Key(1001), "id", "lost");
+  EXPECT_EQ(batch->Commit(Next()).code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(store_->MakeDurable().status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_FALSE(View(kCopy)->GetDocument(kCopy, Key(1), "id").ok());
+  EXPECT_EQ(asked, 3);
+  EXPECT_TRUE(fatal_.ok()) << fatal_;
+}
+
+// Damage that a compaction meets.
+TEST_F(StoreTest, OnDamageIsAskedByBackgroundWorkBeforeItIsFatal) {
+  for (const bool take : {true, false}) {
+    SCOPED_TRACE(take);
+    std::promise<void> over;
+    std::atomic<int> asked{0}, ended{0};
+    options_.on_damage = [&](const absl::Status& why) {
+      EXPECT_EQ(why.code(), absl::StatusCode::kDataLoss) << why;
+      if (++asked == 1 && take) over.set_value();
+      return take;
+    };
+    options_.on_fatal = [&](const absl::Status& why) {
+      EXPECT_EQ(why.code(), absl::StatusCode::kDataLoss) << why;
+      if (++ended == 1) over.set_value();
+    };
+    ASSERT_NO_FATAL_FAILURE(Open());
+    Put(kCopy, 0, 200, "some text");
+    ASSERT_NO_FATAL_FAILURE(DamageDocuments());
+    auto met = over.get_future();
+    for (int i = 0; i < 8 && met.wait_for(std::chrono::seconds(0)) != std::future_status::ready; ++i) {
+      auto batch = store_->NewBatch();
+      batch->PutDocument(kCopy, Key(100), "id", StrCat("text", i));
+      batch->Commit(Next()).IgnoreError();
+      batch.reset();
+      store_.reset();
+      auto store = Store::Open(options_);  // flushes what the write-ahead log holds
+      if (!store.ok()) break;              // it is met while it opens
+      store_ = *std::move(store);
+    }
+    ASSERT_EQ(met.wait_for(std::chrono::seconds(20)), std::future_status::ready);
+    EXPECT_EQ(ended, take ? 0 : 1);
+    store_.reset();
+    std::filesystem::remove_all(options_.directory);
+  }
+}
+
+// A disk that fails is no damage.
+TEST_F(StoreTest, OnDamageIsNotAskedWhenAWriteFails) {
+  int asked = 0;
+  options_.on_damage = [&](const absl::Status&) { return ++asked > 0; };
+  options_.faults = FaultInjection::Create();
+  ASSERT_NO_FATAL_FAILURE(Open());
+  options_.faults->FailWrites();
+  auto batch = store_->NewBatch();
+  batch->PutDocument(kCopy, Key(1), "id", "lost");
+  EXPECT_FALSE(batch->Commit(Next()).ok());
+  EXPECT_EQ(asked, 0);
+  EXPECT_FALSE(fatal_.ok());
 }
 
 TEST_F(StoreTest, ACrashWhileTheStoreIsMadeIsNoDamage) {

@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 #include <future>
+#include <iterator>
 #include <memory>
 #include <string>
 
@@ -63,6 +65,26 @@ class StoreTest : public ::testing::Test {
     auto store = Store::Open(options_);
     ASSERT_TRUE(store.ok()) << store.status().ToString();
     store_ = *std::move(store);
+  }
+
+  // Reopens what is there, so that it is in tables, and flips a bit in the first block of each table of documents.
+  void DamageDocuments() {
+    ASSERT_NO_FATAL_FAILURE(Open());
+    store_.reset();
+    int damaged = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(options_.directory / "db-1")) {
+      if (entry.path().extension() != ".sst") continue;
+      std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+      const std::string content((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+      // Its properties: name and value of the family, behind the prefix of the name.
+      if (content.find("namedocuments") == std::string::npos) continue;
+      file.clear();
+      file.seekp(20);
+      file.put(static_cast<char>(content[20] ^ 0x10));
+      ++damaged;
+    }
+    ASSERT_GE(damaged, 1);
+    ASSERT_NO_FATAL_FAILURE(Open());
   }
 
   // One batch with documents [from, to) at the next position; text is their content.
