@@ -13,10 +13,10 @@ constexpr int kQuickRetries = 4;
 
 }  // namespace
 
-void CallsInFlight::Add(grpc::ClientContext* context) {
+void CallsInFlight::Add(grpc::ClientContext* context, const ShardLink* link, std::string leader) {
   Part& part = PartOf(context);
   std::lock_guard lock(part.mutex);
-  part.contexts.insert(context);
+  part.contexts.insert_or_assign(context, Place{link, std::move(leader)});
   if (cancelled_) context->TryCancel();
 }
 
@@ -26,11 +26,20 @@ void CallsInFlight::Remove(grpc::ClientContext* context) {
   part.contexts.erase(context);
 }
 
+void CallsInFlight::CancelAtOtherLeaders(const ShardLink* link, std::string_view leader) {
+  for (Part& part : parts_) {
+    std::lock_guard lock(part.mutex);
+    for (const auto& [context, place] : part.contexts) {
+      if (place.link == link && !place.leader.empty() && place.leader != leader) context->TryCancel();
+    }
+  }
+}
+
 void CallsInFlight::CancelAll() {
   cancelled_ = true;
   for (Part& part : parts_) {
     std::lock_guard lock(part.mutex);
-    for (grpc::ClientContext* context : part.contexts) context->TryCancel();
+    for (const auto& [context, place] : part.contexts) context->TryCancel();
   }
 }
 
@@ -65,7 +74,7 @@ void RoutedCall::Attempt() {
   context_.emplace();
   context_->set_deadline(rpc::SystemDeadline(
       link_->replicated() ? std::min<MonotonicTime>(scope_.deadline, now + attempt_timeout_) : scope_.deadline));
-  environment_->in_flight->Add(&*context_);
+  environment_->in_flight->Add(&*context_, link_, AnyReplica() ? "" : endpoint_);
   Transmit(target.stub, &*context_, route_,
            [self = shared_from_this()](const grpc::Status& answer) { self->Answered(answer); });
 }
@@ -122,6 +131,10 @@ void RoutedCall::Answered(const grpc::Status& answer) {
         return Pause();
       }
       if (link_->Failed(endpoint_, status) && quick_retries_++ < kQuickRetries) return AttemptAgain();
+      // Cancelled because another one was announced (CancelAtOtherLeaders): it need not wait.
+      if (absl::IsCancelled(status) && link_->Leader().endpoint != endpoint_ && quick_retries_++ < kQuickRetries) {
+        return AttemptAgain();
+      }
       return Pause();
   }
 }

@@ -12,7 +12,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <unordered_set>
+#include <unordered_map>
 #include <utility>
 
 #include "common/clock.h"
@@ -27,20 +27,28 @@
 
 namespace terrane::proxy {
 
-// The calls that are on their way, for the end of the process. Thread-safe.
+// The calls that are on their way, for the end of the process and of an office. Thread-safe.
 class CallsInFlight {
  public:
-  // `context` stays valid until Remove.
-  void Add(grpc::ClientContext* context);
+  // `context` stays valid until Remove. `leader`: the endpoint of the replica that is asked because it leads its shard;
+  // empty if any replica may answer.
+  void Add(grpc::ClientContext* context, const ShardLink* link, std::string leader);
   void Remove(grpc::ClientContext* context);
+  // Another replica leads the shard now: those that were sent to older leaders. They are sent again, instead of waiting
+  // for one that is paused or cut off until their attempt is over.
+  void CancelAtOtherLeaders(const ShardLink* link, std::string_view leader);
   // All that are on their way, and all that will be.
   void CancelAll();
 
  private:
   static constexpr size_t kParts = 8;
+  struct Place {
+    const ShardLink* link;
+    std::string leader;
+  };
   struct Part {
     std::mutex mutex;
-    std::unordered_set<grpc::ClientContext*> contexts;
+    std::unordered_map<grpc::ClientContext*, Place> contexts;
   };
   Part& PartOf(grpc::ClientContext* context) { return parts_[reinterpret_cast<uintptr_t>(context) / 64 % kParts]; }
   std::array<Part, kParts> parts_;

@@ -53,7 +53,9 @@ class ProxyServerImpl final : public ProxyServer {
 
   absl::Status Start() {
     table_.AddListener([this](const std::shared_ptr<const routing::ChunkMap>& map) {
-      links_.Update(*map);
+      links_.Update(*map, [this](const ShardLink* link, std::string_view leader) {
+        in_flight_.CancelAtOtherLeaders(link, leader);
+      });
       holds_.OnRoutes(*map);
     });
     watcher_ = std::make_unique<MetadataWatcher>(&metadata_, &table_);

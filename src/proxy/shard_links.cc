@@ -43,16 +43,17 @@ size_t ShardLink::replicas() const {
   return replicas_.size();
 }
 
-void ShardLink::Update(const routing::ShardEndpoints& endpoints) {
+std::string ShardLink::Update(const routing::ShardEndpoints& endpoints) {
   tracker_.SetEndpoints(endpoints.replicas);
   replicated_ = endpoints.replicas.size() > 1;
   std::unique_lock lock(mutex_);
   replicas_ = endpoints.replicas;
   // Only news: what was learned from the replicas themselves is fresher than an old heartbeat.
-  if (endpoints.leader.empty() || endpoints.leader == announced_leader_) return;
+  if (endpoints.leader.empty() || endpoints.leader == announced_leader_) return "";
   announced_leader_ = endpoints.leader;
   lock.unlock();
   tracker_.Learn(endpoints.leader);
+  return endpoints.leader;
 }
 
 void ShardLink::Answered(std::string_view endpoint) {
@@ -93,8 +94,12 @@ ShardLink* ShardLinks::For(std::string_view shard) {
   return it->second.get();
 }
 
-void ShardLinks::Update(const routing::ChunkMap& map) {
-  for (const auto& [name, endpoints] : map.shards()) For(name)->Update(endpoints);
+void ShardLinks::Update(const routing::ChunkMap& map,
+                        const std::function<void(const ShardLink*, std::string_view leader)>& on_leader) {
+  for (const auto& [name, endpoints] : map.shards()) {
+    ShardLink* link = For(name);
+    if (const std::string leader = link->Update(endpoints); !leader.empty()) on_leader(link, leader);
+  }
 }
 
 }  // namespace terrane::proxy

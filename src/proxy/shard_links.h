@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <shared_mutex>
@@ -33,7 +34,8 @@ class ShardLink {
   Target Any(size_t attempt);
   // How many there are to try.
   size_t replicas() const;
-  void Update(const routing::ShardEndpoints& endpoints);
+  // The endpoint of another leader than the one that was announced before; else empty.
+  std::string Update(const routing::ShardEndpoints& endpoints);
   // True: somebody else was named as the leader, send again at once.
   bool Failed(std::string_view endpoint, const absl::Status& status) { return tracker_.Failed(endpoint, status); }
   void Answered(std::string_view endpoint);
@@ -65,7 +67,9 @@ class ShardLinks {
   ShardLinks(rpc::ChannelOptions options, int connections);
   // Never null.
   ShardLink* For(std::string_view shard);
-  void Update(const routing::ChunkMap& map);
+  // `on_leader` is called for each shard of which another leader is announced than before.
+  void Update(const routing::ChunkMap& map,
+              const std::function<void(const ShardLink*, std::string_view leader)>& on_leader);
 
  private:
   const int connections_;

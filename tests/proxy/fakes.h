@@ -67,12 +67,13 @@ class FakeMetadata final : public v1::Metadata::CallbackService {
   }
 
   // Each raises the revision; `tell`: the streams hear of it.
-  void AddShard(const std::string& name, const std::vector<std::string>& endpoints) {
+  void AddShard(const std::string& name, const std::vector<std::string>& endpoints, const std::string& leader = "") {
     std::lock_guard lock(mutex_);
     v1::Shard& shard = shards_[name];
     shard.set_name(name);
     shard.clear_replicas();
     for (const std::string& endpoint : endpoints) shard.add_replicas()->set_endpoint(endpoint);
+    shard.set_leader_endpoint(leader);
     v1::WatchEvent event;
     *event.add_shards() = shard;
     Tell(std::move(event), true);

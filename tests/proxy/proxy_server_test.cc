@@ -12,6 +12,7 @@
 #include "proxy/server.h"
 #include "rpc/channel.h"
 #include "rpc/unary.h"
+#include "support/await.h"
 #include "terrane/v1/documents.grpc.pb.h"
 
 namespace terrane::proxy {
@@ -482,6 +483,30 @@ TEST_F(ProxyServerTest, TheLeaderIsFoundByItsHint) {
   ASSERT_TRUE(Insert({"a"}).ok());
   EXPECT_EQ(*Find(FindRequest(Id("a"))), "a");
   EXPECT_EQ(follower.requests, 1);
+}
+
+// The old leader is paused: what it was asked is asked of the new one as soon as that is announced, and not only when
+// the attempt is over (a second).
+TEST_F(ProxyServerTest, ANewLeaderIsAskedWhatTheOldOneHasNotAnswered) {
+  FakeShard other(&world_, &executor_);
+  other.owned.push_back({left_});
+  auto other_server = *rpc::Server::Start({}, {&other});
+  metadata_.AddShard("a", {server_a_->address(), other_server->address()}, server_a_->address());
+  ASSERT_TRUE(Insert({"a"}).ok());
+  {
+    std::lock_guard lock(world_.mutex);
+    a_.silent = true;
+    a_.requests = 0;
+  }
+  auto update = std::async(std::launch::async, [&] { return Update(Id("a"), Inc(), false, 900ms); });
+  ASSERT_TRUE(::terrane::testing::Await([&] {
+    std::lock_guard lock(world_.mutex);
+    return a_.requests > 0;
+  }));
+  metadata_.AddShard("a", {server_a_->address(), other_server->address()}, other_server->address());
+  const auto updated = update.get();
+  ASSERT_TRUE(updated.ok()) << updated.status();
+  EXPECT_EQ(updated->modified(), 1);
 }
 
 TEST_F(ProxyServerTest, ASilentShardCostsNoMoreThanTheDeadline) {

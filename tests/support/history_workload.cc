@@ -113,6 +113,7 @@ class HistoryWorkload::ClientLoop {
       return Annotate(status, StrCat(Describe(operation, document->model), " of ", document->id));
     } else {
       ++w_.succeeded_;
+      if (operation.type != Type::kRead) ++w_.acknowledged_writes_;
       if (document->model == Model::kRegister && (operation.type != Type::kCompareAndSet || operation.applied)) {
         last_seen_[document] = operation.value;
         if (operation.type != Type::kRead) document->acknowledged = operation.value;

@@ -63,6 +63,8 @@ class HistoryWorkload {
   static absl::StatusOr<std::unique_ptr<HistoryWorkload>> Start(HistoryOptions options);
   ~HistoryWorkload();
 
+  // Changes that were acknowledged so far, of all clients.
+  int64_t acknowledged_writes() const { return acknowledged_writes_; }
   // A fault begins now.
   void MarkFault(std::string name);
   // Blocks until `more` further operations have succeeded. kDeadlineExceeded: not within the limit; an error of the
@@ -97,6 +99,7 @@ class HistoryWorkload {
   const HistoryOptions options_;
   std::atomic<bool> stop_{false};
   std::atomic<int64_t> succeeded_{0};
+  std::atomic<int64_t> acknowledged_writes_{0};  // of these
   std::atomic<int64_t> last_value_{0};
   const Moment start_ = std::chrono::steady_clock::now();
   std::unique_ptr<client::Client> admin_;
