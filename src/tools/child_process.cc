@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <map>
 #include <mutex>
 
@@ -136,11 +137,27 @@ absl::StatusOr<ProcessId> Spawn(const SpawnOptions& options) {
   return process;
 }
 
+namespace {
+
+// A killed process is a zombie as soon as its first thread has ended, while others may still hold its files and locks.
+bool HasLiveThreads(pid_t pid) {
+  std::error_code gone;
+  size_t threads = 0;
+  for (auto it = std::filesystem::directory_iterator(StrCat("/proc/", pid, "/task"), gone);
+       !gone && it != std::filesystem::directory_iterator(); it.increment(gone)) {
+    ++threads;
+  }
+  return threads > 1;
+}
+
+}  // namespace
+
 ProcessState State(const ProcessId& process) {
   if (process.pid == 0) return ProcessState::kStopped;
   const std::optional<Stat> stat = ReadStat(process.pid);
   if (!stat || stat->started != process.started) return ProcessState::kStopped;
   if (stat->state == 'Z' || stat->state == 'X') {
+    if (HasLiveThreads(process.pid)) return ProcessState::kRunning;
     Reap(process);
     return ProcessState::kStopped;
   }
