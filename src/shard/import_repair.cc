@@ -9,8 +9,6 @@ namespace terrane::shard {
 namespace v1 = terrane::v1;
 namespace {
 
-constexpr size_t kBatchBytes = 2 << 20;
-
 class Repair {
  public:
   Repair(const ImportHost& host, const RepairRequest& request) : host_(host), request_(request) {}
@@ -107,7 +105,7 @@ class Repair {
   absl::Status Add(v1::Change* change) {
     bytes_ += change->shard_key().size() + change->id().size() + change->document().size() + change->retry().size();
     batch_.add_changes()->Swap(change);
-    return bytes_ < kBatchBytes ? absl::OkStatus() : Send(/*last=*/false);
+    return bytes_ < request_.batch_bytes ? absl::OkStatus() : Send(/*last=*/false);
   }
 
   absl::Status Send(bool last) {

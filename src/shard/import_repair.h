@@ -16,7 +16,8 @@ struct RepairRequest {
   CopyId source_copy;
   CopyId copy;
   KeyRange range;
-  Position min_position;  // the cursor, or an open range's position: the source answers with at least this
+  Position min_position;         // the cursor, or an open range's position: the source answers with at least this
+  size_t batch_bytes = 2 << 20;  // of one entry, about
 };
 
 // Opens the range, writes what differs, closes it. Nothing else may be proposed for the copy meanwhile: the tail stands

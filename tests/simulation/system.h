@@ -64,6 +64,7 @@ struct SimulatedSystem {
   void KillSomeone();
   void Restart(Process* process, Time after);
   void Partition();
+  void ForgottenPromise(const RaftGroup& group);
   void CutOff(Process* victim);
   std::vector<Process*> Everybody();
   void EndFaults();
@@ -93,6 +94,7 @@ struct SimulatedSystem {
   std::vector<Client> clients;
 
   // What the seed chose.
+  Time rest_until{0};  // clients and operators do nothing before
   uint64_t slow_proposal_permille = 0;
   uint64_t damage_permille = 0;
   uint64_t aim_permille = 0;

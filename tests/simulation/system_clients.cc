@@ -113,6 +113,7 @@ void SimulatedSystem::NextOperation(Client* client) {
   if (stopping) return;
   bystander->After(world.Between(0ms, think_max), [this, client] {
     if (stopping || client->busy) return;
+    if (world.now() < rest_until) return NextOperation(client);
     client->busy = true;
     Operation& operation = client->operation;
     operation = Operation{CollectionId(collection), "", std::nullopt};
@@ -196,6 +197,7 @@ void SimulatedSystem::Answered(Client* client, uint64_t sequence, absl::StatusOr
 // Moves back and forth, one or two at a time; splits; aborts.
 void SimulatedSystem::OperatorActs() {
   if (winding_up) return;
+  if (world.now() < rest_until) return bystander->After(rest_until - world.now(), [this] { OperatorActs(); });
   auto later = [this] { bystander->After(world.Between(20ms, 150ms), [this] { OperatorActs(); }); };
   MetaNode* leader = MetaLeader();
   if (leader == nullptr) return later();

@@ -22,6 +22,7 @@ constexpr Time kCallTimeout = 500ms;
 constexpr Time kPollWait = 100ms;
 constexpr int64_t kSegmentBytes = 1500;
 constexpr int64_t kRangeBytes = 1000;
+constexpr size_t kRepairBytes = 150;
 constexpr int kMaxRounds = 5;
 
 bool Passing(const absl::Status& status) {
@@ -248,7 +249,8 @@ absl::Status ImportTask::Step() {
                         .source_copy = chunk.import->source_copy,
                         .copy = copy_,
                         .range = chunk.import->open_range,
-                        .min_position = std::max(chunk.import->Cursor(), chunk.import->open_position)});
+                        .min_position = std::max(chunk.import->Cursor(), chunk.import->open_position),
+                        .batch_bytes = kRepairBytes});
   }
   if (!tail_valid_ || tail_move_ != move_) {
     tail_.Refresh(chunk, move_);
@@ -340,7 +342,8 @@ absl::Status ImportTask::RunVerify() {
                                            .source_copy = chunk.import->source_copy,
                                            .copy = copy_,
                                            .range = range,
-                                           .min_position = tail_.read_to()}));
+                                           .min_position = tail_.read_to(),
+                                           .batch_bytes = kRepairBytes}));
     }
     if (!result.different.empty()) continue;
     v1::ShardEntry entry;

@@ -57,6 +57,7 @@ void SimulatedSystem::NextFault() {
     world.Probe("wall clock jumped");
     return victim->JumpWall(world.random().Between(-3000, 3000));
   }
+  if (choice < 91) return ForgottenPromise(victim->group());
   // The weather changes.
   Weather& weather = world.weather();
   weather.loss_permille = world.Chance(500) ? world.random().Below(80) : 0;
@@ -131,6 +132,34 @@ void SimulatedSystem::Partition() {
   world.After(world.Between(100ms, 1500ms), [this] {
     if (world.Chance(800)) world.HealNetwork();
   });
+}
+
+// One follower has long been waiting for another leader; the other one has just promised the leader a lease, dies, and
+// starts at once (trap T52). Then the leader hears nobody, and would not learn that another one leads.
+void SimulatedSystem::ForgottenPromise(const RaftGroup& group) {
+  RaftReplica* leader = LeaderOf(group);
+  if (leader == nullptr || group.replicas.size() != 3) return;
+  world.Probe("a promise to a leader is forgotten");
+  std::vector<RaftReplica*> others;
+  for (RaftReplica* replica : group.replicas) {
+    if (replica != leader) others.push_back(replica);
+  }
+  if (world.Chance(500)) std::swap(others[0], others[1]);
+  const auto cut = [this, leader](RaftReplica* other) {
+    world.Cut(*leader, *other, true);
+    world.Cut(*other, *leader, true);
+  };
+  cut(others[0]);
+  // Nobody writes: the one that waits has all that there is, and may be elected.
+  const Time wait = world.Between(600ms, 1300ms);
+  rest_until = world.now() + wait;
+  world.After(wait, [this, others, cut] {
+    cut(others[0]);
+    cut(others[1]);
+    if (others[1]->alive()) others[1]->Kill();
+    Restart(others[1], world.Between(1ms, 20ms));
+  });
+  world.After(world.Between(1300ms, 2200ms), [this] { world.HealNetwork(); });
 }
 
 void SimulatedSystem::Aim(const RaftGroup& group) {

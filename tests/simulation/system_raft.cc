@@ -236,6 +236,13 @@ void RaftReplica::AnnounceLeader() {
   const Term term = core_->term();
   machine()->OnLeaderStart(term);
   served_term_ = term;
+  // Traps T03, T52: a majority had promised not to elect another one while the lease lasts.
+  for (const RaftReplica* other : group_.replicas) {
+    if (other != this && !other->paused() && other->HasLease() && other->term() < term) {
+      world().Fail(StrCat(name(), " serves in term ", term.value(), " and ", other->name(),
+                          " still has the lease of term ", other->term().value()));
+    }
+  }
   machine()->OnServing(term);
 }
 

@@ -110,14 +110,24 @@ absl::Status ShardReplica::StatusOf(const ProposeResult& result) const {
 void ShardReplica::ProposeEntry(v1::ShardEntry entry, std::function<void(absl::StatusOr<EntryResult>)> done) {
   if (!Serving()) return done(NotLeading());
   const bool complete = entry.has_complete();
-  entry.set_hybrid_time(hybrid_->Next());
-  Propose(term(), entry.SerializeAsString(), [this, complete, done = std::move(done)](ProposeResult result) {
+  auto answer = [this, complete, done = std::move(done)](ProposeResult result) {
     if (complete && result.outcome == ProposeOutcome::kUnknown)
       world().Probe("K was proposed and its leader lost office");
     if (const auto* value = std::any_cast<EntryResult>(&result.value)) return done(*value);
     const absl::Status status = StatusOf(result);
     done(status.ok() ? Internal("an entry had no result") : status);
-  });
+  };
+  // As with writes: the attempt that it belongs to may be over when its turn comes.
+  auto propose = [this, term = term(), entry = std::move(entry), answer = std::move(answer)]() mutable {
+    entry.set_hybrid_time(hybrid_->Next());
+    Propose(term, entry.SerializeAsString(), answer);
+  };
+  const Time wait = SlowProposal();
+  wait == Time(0) ? propose() : After(wait, propose);
+}
+
+Time ShardReplica::SlowProposal() {
+  return world().Chance(system_.slow_proposal_permille) ? world().Between(5ms, 2500ms) : Time(0);
 }
 
 // ---- segment files that are missing at apply ------------------------------------------------------------------------

@@ -90,6 +90,8 @@ class ShardReplica final : public RaftReplica {
   }
 
   // Puts an entry into the log in the present term; `done` once: what came of it at apply, or why it is not there.
+  // For how long a proposal waits in a queue: mostly not.
+  Time SlowProposal();
   void ProposeEntry(v1::ShardEntry entry, std::function<void(absl::StatusOr<shard::EntryResult>)> done);
   // Somebody should ask the metadata service now.
   void PokeOutcomeWatch();

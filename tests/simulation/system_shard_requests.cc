@@ -36,7 +36,9 @@ absl::Status ShardReplica::Answer(const Verdict& verdict) {
       PokeOutcomeWatch();
       break;
   }
-  return ToStatus(verdict, shard());
+  absl::Status status = ToStatus(verdict, shard());
+  if (world().tracing()) world().Trace(StrCat(name(), " refuses: ", status.ToString()));
+  return status;
 }
 
 namespace {
@@ -95,7 +97,6 @@ void ShardReplica::Latched(const std::shared_ptr<WriteOperation>& operation) {
   }
   const auto old = (*view)->GetDocument(request.route.copy, request.key, kDocumentId);
   v1::ShardEntry entry;
-  entry.set_hybrid_time(hybrid_->Next());
   v1::WriteEntry* write = entry.mutable_write();
   write->set_collection_id(request.collection.value());
   write->set_copy_id(request.route.copy.value());
@@ -119,8 +120,9 @@ void ShardReplica::Latched(const std::shared_ptr<WriteOperation>& operation) {
   }
   change->set_retry(retry.SerializeAsString());
   // The proposal waits in a queue, sometimes for long: its leader may lose office and come back meanwhile.
-  const Time wait = world().Chance(system_.slow_proposal_permille) ? world().Between(5ms, 2500ms) : Time(0);
-  auto propose = [this, term, entry = std::move(entry), answer = std::move(answer), finish] {
+  const Time wait = SlowProposal();
+  auto propose = [this, term, entry = std::move(entry), answer = std::move(answer), finish]() mutable {
+    entry.set_hybrid_time(hybrid_->Next());
     Propose(term, entry.SerializeAsString(), [this, answer, finish](ProposeResult result) {
       const absl::Status status = StatusOf(result);
       if (result.outcome == ProposeOutcome::kApplied && !status.ok()) world().Probe("write refused at apply");

@@ -36,6 +36,7 @@ const std::vector<std::string>& Probes::Names() {
       "replica killed",
       "partition",
       "process stopped for a while",
+      "a promise to a leader is forgotten",
       "wall clock jumped",
       "fault aimed at a step of a move",
       "a replica is dead for ever",
