@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/status.h"
+#include "raft/log_view.h"
 
 namespace terrane::replication {
 
@@ -21,9 +22,12 @@ void ApplyThread::Start() {
 }
 
 void ApplyThread::PushCommitted(std::vector<raft::Entry> entries, std::vector<PendingProposal> proposals) {
+  uint64_t bytes = 0;
+  for (const raft::Entry& entry : entries) bytes += raft::Cost(entry);
+  queued_bytes_ += bytes;
   {
     std::lock_guard lock(mutex_);
-    items_.push_back({std::move(entries), std::move(proposals), nullptr});
+    items_.push_back({std::move(entries), std::move(proposals), nullptr, bytes});
   }
   wake_.notify_one();
 }
@@ -31,7 +35,7 @@ void ApplyThread::PushCommitted(std::vector<raft::Entry> entries, std::vector<Pe
 void ApplyThread::PushTask(std::function<void()> task) {
   {
     std::lock_guard lock(mutex_);
-    items_.push_back({{}, {}, std::move(task)});
+    items_.push_back({{}, {}, std::move(task), 0});
   }
   wake_.notify_one();
 }
@@ -147,6 +151,7 @@ void ApplyThread::Apply(std::vector<Item> items) {
   }
   applied_.store(batch.back().position.value(), std::memory_order_release);
   Answer(&items, batch, &results);
+  for (const Item& item : items) queued_bytes_ -= item.bytes;
   RunDue();
   callbacks_.applied(batch.back().position);
 }
@@ -173,6 +178,7 @@ void ApplyThread::Answer(std::vector<Item>* items, const std::vector<CommittedEn
 
 void ApplyThread::Drop(std::vector<Item> items) {
   for (Item& item : items) {
+    queued_bytes_ -= item.bytes;
     for (PendingProposal& proposal : item.proposals) {
       ProposeResult result;
       result.outcome = ProposeOutcome::kUnknown;
@@ -190,7 +196,12 @@ void ApplyThread::DropApplied(std::vector<Item>* items) {
       gone.proposals.push_back(std::move(item.proposals.front()));
       item.proposals.erase(item.proposals.begin());
     }
-    std::erase_if(item.entries, [this](const raft::Entry& entry) { return entry.index <= applied(); });
+    std::erase_if(item.entries, [&](const raft::Entry& entry) {
+      if (entry.index > applied()) return false;
+      item.bytes -= raft::Cost(entry);
+      queued_bytes_ -= raft::Cost(entry);
+      return true;
+    });
     std::vector<Item> dropped;
     dropped.push_back(std::move(gone));
     Drop(std::move(dropped));

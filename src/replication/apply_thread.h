@@ -53,6 +53,8 @@ class ApplyThread {
   // After this nothing is applied any more; tasks still run. For a log that has failed.
   void StopApplying();
 
+  // Data of entries that were pushed and are not applied yet.
+  uint64_t queued_bytes() const { return queued_bytes_; }
   Position applied() const { return Position(applied_.load(std::memory_order_acquire)); }
   // The state machine was replaced by a state at `position`. From a task only.
   void SetApplied(Position position);
@@ -62,6 +64,7 @@ class ApplyThread {
     std::vector<raft::Entry> entries;
     std::vector<PendingProposal> proposals;
     std::function<void()> task;  // or this
+    uint64_t bytes = 0;          // of entries, as counted in queued_bytes_
   };
 
   void Run();
@@ -84,6 +87,7 @@ class ApplyThread {
   bool held_up_ = false;    // apply thread only: a checkpoint is needed
   std::vector<Item> held_;  // entries that wait for it; apply thread only (Stop's caller after its end)
   std::atomic<uint64_t> applied_;
+  std::atomic<uint64_t> queued_bytes_{0};
   std::multimap<Position, std::function<void()>> waiting_;  // apply thread only (Stop's caller after its end)
   std::thread thread_;
 };

@@ -73,6 +73,7 @@ class DiskFaultFileSystem : public FileSystem {
     if (faults_->Before(DiskOperation::kSync, directory.native()).fail) return Broken("cannot sync", directory);
     return base_->SyncDirectory(directory);
   }
+  absl::StatusOr<DiskSpace> Space(const Path& path) override { return base_->Space(path); }
   absl::StatusOr<std::unique_ptr<FileLock>> Lock(const Path& path) override { return base_->Lock(path); }
 
  private:

@@ -144,6 +144,13 @@ class PosixFileSystem : public FileSystem {
     return error != 0 ? FromErrno(error, "cannot sync", directory) : absl::OkStatus();
   }
 
+  absl::StatusOr<DiskSpace> Space(const Path& path) override {
+    std::error_code error;
+    const fs::space_info space = fs::space(path, error);
+    if (error) return FromErrno(error.value(), "cannot ask for the free space of", path);
+    return DiskSpace{space.capacity, space.available};
+  }
+
   absl::StatusOr<std::unique_ptr<FileLock>> Lock(const Path& path) override {
     int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0) return FromErrno(errno, "cannot open", path);

@@ -36,6 +36,12 @@ class FileLock {
   virtual ~FileLock() = default;
 };
 
+// Of the disk that holds a path.
+struct DiskSpace {
+  uint64_t total_bytes = 0;
+  uint64_t free_bytes = 0;
+};
+
 enum class OpenMode { kRead, kWrite, kCreate };  // kCreate: read and write, made or emptied
 
 // Thread-safe. Errors name the path; kNotFound if it is not there.
@@ -55,6 +61,7 @@ class FileSystem {
   virtual absl::Status Rename(const Path& from, const Path& to) = 0;
   // Names made, renamed and removed in the directory so far survive a power cut.
   virtual absl::Status SyncDirectory(const Path& directory) = 0;
+  virtual absl::StatusOr<DiskSpace> Space(const Path& path) = 0;
   // kFailedPrecondition if another process (or another holder in this one) has it.
   virtual absl::StatusOr<std::unique_ptr<FileLock>> Lock(const Path& path) = 0;
 

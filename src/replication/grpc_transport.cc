@@ -2,14 +2,17 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <map>
 #include <mutex>
 #include <set>
+#include <thread>
 
 #include "common/executor.h"
 #include "common/status.h"
 #include "replication/checkpoint_stream.h"
+#include "replication/pace.h"
 #include "replication/peer_lane.h"
 #include "replication/wire.h"
 #include "rpc/channel.h"
@@ -19,8 +22,8 @@
 namespace terrane::replication {
 namespace {
 
-constexpr uint64_t kUrgentBytes = 4 << 20;
-constexpr uint64_t kBulkBytes = 64 << 20;
+constexpr int kCheckpointStreams = 4;  // at a time, to peers
+constexpr std::chrono::milliseconds kWatch{50};
 
 // Where what comes in goes while a log is started. Thread-safe.
 class Gate {
@@ -116,16 +119,24 @@ void Streams::EndAll() {
 
 class Service final : public v1::RaftTransport::CallbackService {
  public:
-  Service(Identity identity, FileSystem* file_system)
-      : identity_(std::move(identity)), file_system_(file_system), executor_("ckpt", 1) {}
+  Service(Identity identity, FileSystem* file_system, uint64_t checkpoint_bytes_per_second, Clock* clock)
+      : identity_(std::move(identity)),
+        file_system_(file_system),
+        pace_(checkpoint_bytes_per_second, clock),
+        executor_("ckpt", kCheckpointStreams) {}
 
   void Open(PeerReceiver* receiver) {
     gate_.Open(receiver);
     streams_.Open();
+    std::lock_guard lock(wait_mutex_);
+    open_ = true;
   }
   void Close() {
     gate_.Close();
     streams_.EndAll();
+    std::lock_guard lock(wait_mutex_);
+    open_ = false;
+    closed_.notify_all();
   }
 
   grpc::ServerReadReactor<v1::RaftBatch>* Send(grpc::CallbackServerContext*, v1::RaftBatchSummary*) override {
@@ -143,27 +154,83 @@ class Service final : public v1::RaftTransport::CallbackService {
                                                      " of ", request->group(), " in cluster ", request->cluster()));
           }
           const Position at_least(request->at_least());
-          auto give = [this, stream](absl::StatusOr<std::shared_ptr<const Checkpoint>> checkpoint) {
+          const CheckpointPlace from{request->resume_id(), request->resume_file(), request->resume_offset()};
+          auto give = [this, stream, from](absl::StatusOr<std::shared_ptr<const Checkpoint>> checkpoint) {
             if (!checkpoint.ok()) return stream->Finish(checkpoint.status());
-            const bool posted = executor_.Post([this, stream, checkpoint = *std::move(checkpoint)] {
-              stream->Finish(ReadCheckpoint(file_system_, *checkpoint, [&](v1::CheckpointChunk chunk) {
-                return stream->Write(std::move(chunk));
-              }));
+            const bool posted = executor_.Post([this, stream, from, checkpoint = *std::move(checkpoint)]() mutable {
+              absl::Status sent = SendCheckpoint(
+                  file_system_, *checkpoint, from, [this, &stream](uint64_t bytes) { return WaitTurn(bytes, *stream); },
+                  [&](v1::CheckpointChunk chunk) { return stream->Write(std::move(chunk)); });
+              checkpoint.reset();
+              stream->Finish(std::move(sent));
             });
             if (!posted) stream->Finish(Unavailable("this replica is stopping"));
           };
-          if (!gate_.With([&](PeerReceiver* receiver) { receiver->OnCheckpointWanted(at_least, give); })) {
+          if (!gate_.With([&](PeerReceiver* receiver) { receiver->OnCheckpointWanted(at_least, from.id, give); })) {
             stream->Finish(Unavailable("the log of this replica is not running"));
           }
         });
   }
 
  private:
+  absl::Status WaitTurn(uint64_t bytes, const rpc::ServerStream<v1::CheckpointChunk>& stream) {
+    const auto until = std::chrono::steady_clock::now() + pace_.Book(bytes);
+    std::unique_lock lock(wait_mutex_);
+    while (open_ && !stream.cancelled()) {
+      const auto now = std::chrono::steady_clock::now();
+      if (now >= until) return absl::OkStatus();
+      closed_.wait_until(lock, std::min(until, now + kWatch));
+    }
+    return Unavailable("this replica is stopping, or the reader has gone");
+  }
+
   const Identity identity_;
   FileSystem* const file_system_;
   Gate gate_;
   Streams streams_;
-  Executor executor_;
+  Pace pace_;
+  std::mutex wait_mutex_;
+  std::condition_variable closed_;
+  bool open_ = false;  // under wait_mutex_
+  Executor executor_;  // first out: its tasks use the rest
+};
+
+// Ends a call when its peer has sent nothing for too long, or nobody wants it any more. For one call, on its thread.
+class Watchdog {
+ public:
+  Watchdog(grpc::ClientContext* context, std::chrono::milliseconds silence, const std::atomic<bool>* cancelled)
+      : thread_([this, context, silence, cancelled] {
+          std::unique_lock lock(mutex_);
+          while (!over_) {
+            wake_.wait_for(lock, kWatch);
+            silent_ = std::chrono::steady_clock::now() - heard_ > silence;
+            if (silent_ || *cancelled) return context->TryCancel();
+          }
+        }) {}
+  ~Watchdog() {
+    {
+      std::lock_guard lock(mutex_);
+      over_ = true;
+      wake_.notify_one();
+    }
+    thread_.join();
+  }
+  void Heard() {
+    std::lock_guard lock(mutex_);
+    heard_ = std::chrono::steady_clock::now();
+  }
+  bool silent() {
+    std::lock_guard lock(mutex_);
+    return silent_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::chrono::steady_clock::time_point heard_ = std::chrono::steady_clock::now();
+  bool silent_ = false;
+  bool over_ = false;
+  std::thread thread_;
 };
 
 class GrpcTransportImpl : public GrpcTransport {
@@ -171,7 +238,7 @@ class GrpcTransportImpl : public GrpcTransport {
   explicit GrpcTransportImpl(GrpcTransportOptions options)
       : options_(std::move(options)),
         file_system_(options_.file_system != nullptr ? options_.file_system : FileSystem::System()),
-        service_(options_.identity, file_system_) {}
+        service_(options_.identity, file_system_, options_.checkpoint_bytes_per_second, options_.clock) {}
   ~GrpcTransportImpl() override { Stop(); }
 
   grpc::Service* service() override { return &service_; }
@@ -221,38 +288,53 @@ class GrpcTransportImpl : public GrpcTransport {
     (urgent ? it->second.urgent : it->second.bulk)->Send(std::move(batch));
   }
 
-  absl::StatusOr<Checkpoint> FetchCheckpoint(ReplicaId from, Position at_least, const std::filesystem::path& directory,
-                                             const std::atomic<bool>* cancelled) override {
+  absl::Status FetchCheckpoint(ReplicaId from, Position at_least, CheckpointSink* sink,
+                               const std::atomic<bool>* cancelled) override {
     grpc::ClientContext context;
     std::shared_ptr<v1::RaftTransport::Stub> stub;
     {
       std::lock_guard lock(mutex_);
+      if (stopped_) return absl::CancelledError("the log of this replica is stopping");
       auto it = peers_.find(from);
-      if (stopped_ || it == peers_.end()) return absl::CancelledError("the log of this replica is stopping");
+      if (it == peers_.end()) return Unavailable("the address of replica ", from.value(), " is not known");
       stub = it->second.checkpoints;
       fetch_ = &context;
     }
+    const CheckpointPlace place = sink->Place();
     v1::FetchCheckpointRequest request;
     request.set_cluster(options_.identity.cluster);
     request.set_group(options_.identity.group);
     request.set_from(options_.identity.replica.value());
     request.set_to(from.value());
     request.set_at_least(at_least.value());
-    CheckpointSink sink(file_system_, directory);
+    request.set_resume_id(place.id);
+    request.set_resume_file(place.file);
+    request.set_resume_offset(place.offset);
     v1::CheckpointChunk chunk;
     absl::Status taken;
-    auto reader = stub->FetchCheckpoint(&context, request);
-    while (taken.ok() && !*cancelled && reader->Read(&chunk)) taken = sink.Take(chunk);
-    if (!taken.ok() || *cancelled) context.TryCancel();
-    const grpc::Status finished = reader->Finish();
+    grpc::Status finished;
+    bool silent = false;
+    {
+      Watchdog watchdog(&context, options_.checkpoint_silence, cancelled);
+      auto reader = stub->FetchCheckpoint(&context, request);
+      while (taken.ok() && !*cancelled && reader->Read(&chunk)) {
+        watchdog.Heard();
+        taken = sink->Take(chunk);
+      }
+      if (!taken.ok() || *cancelled) context.TryCancel();
+      finished = reader->Finish();
+      silent = watchdog.silent();
+    }
     {
       std::lock_guard lock(mutex_);
       fetch_ = nullptr;
     }
     TERRANE_RETURN_IF_ERROR(taken);
     if (*cancelled) return absl::CancelledError("the log of this replica is stopping");
-    TERRANE_RETURN_IF_ERROR(rpc::FromGrpc(finished));
-    return sink.Finish();
+    if (silent) return Unavailable("the peer has sent nothing for ", options_.checkpoint_silence.count(), " ms");
+    absl::Status status = rpc::FromGrpc(finished);
+    // Not a word on whether this replica stops.
+    return absl::IsCancelled(status) ? Unavailable(MessageOf(status)) : status;
   }
 
  private:
@@ -268,8 +350,8 @@ class GrpcTransportImpl : public GrpcTransport {
     if (member.replica == options_.identity.replica || member.address.empty()) return;
     Peer& peer = peers_[member.replica];
     peer.address = member.address;
-    peer.urgent = std::make_unique<PeerLane>(Channel(member.address), kUrgentBytes);
-    peer.bulk = std::make_unique<PeerLane>(Channel(member.address), kBulkBytes);
+    peer.urgent = std::make_unique<PeerLane>(Channel(member.address), options_.max_urgent_bytes);
+    peer.bulk = std::make_unique<PeerLane>(Channel(member.address), options_.max_bulk_bytes);
     peer.checkpoints = v1::RaftTransport::NewStub(Channel(member.address));
   }
 

@@ -27,6 +27,16 @@ struct GrpcTransportOptions {
   std::vector<Member> members;        // addresses of the others are used; more come by SetMember
   rpc::TlsFiles tls;                  // for the connections to the others
   FileSystem* file_system = nullptr;  // for checkpoints; nullptr: the machine's
+  // Messages that wait for a peer, in bytes: votes, heartbeats and answers; entries. What exceeds it is dropped, which
+  // Raft repairs.
+  uint64_t max_urgent_bytes = 4 << 20;
+  uint64_t max_bulk_bytes = 64 << 20;
+  Clock* clock = Clock::System();
+  // At this rate checkpoints are sent to peers, all together, so that what the disk and the network are there for goes
+  // on; 0: no limit.
+  uint64_t checkpoint_bytes_per_second = 64 << 20;
+  // A peer that sends nothing of a checkpoint for so long is given up.
+  std::chrono::milliseconds checkpoint_silence{10'000};
 };
 
 class GrpcTransport : public Transport {

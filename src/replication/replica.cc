@@ -12,7 +12,7 @@
 namespace terrane::replication {
 namespace {
 
-using std::chrono::nanoseconds;
+constexpr uint64_t kProposalCost = 256;  // beside its data
 
 raft::Options CoreOptions(const ReplicatedLog::Options& options) {
   raft::Options core;
@@ -76,6 +76,11 @@ Replica::Replica(Options options, StateMachine* machine, Recovery recovery)
       start_(directory_->start()),
       core_(CoreOptions(options_), recovery.state, options_.clock->Now()),
       noted_configuration_(core_.configuration()),
+      fetch_({.transport = options_.transport,
+              .file_system = file_system_,
+              .clock = options_.clock,
+              .directory = IncomingCheckpoint(*directory_)}),
+      keeper_(std::make_shared<CheckpointKeeper>(options_.clock, options_.keep_checkpoint)),
       next_cut_bytes_(options_.keep_bytes),
       apply_(
           machine, recovery.state.applied, options_.max_batch_bytes,
@@ -122,7 +127,18 @@ void Replica::Propose(Term term, std::string data, std::function<void(ProposeRes
             std::move(done), term,
             InvalidArgument("an entry of ", data.size(), " bytes exceeds the limit of ", options_.max_entry_bytes));
       }
-      waiting_.push_back({term, std::move(data), std::move(done), std::move(synced)});
+      const uint64_t cost = data.size() + kProposalCost;
+      if (pending_bytes_ > 0 && pending_bytes_ + cost > options_.max_pending_bytes) {
+        return RefuseLocked(std::move(done), term,
+                            Unavailable("proposals of ", pending_bytes_.load(),
+                                        " bytes wait to be applied: this replica takes no more for now"));
+      }
+      pending_bytes_ += cost;
+      auto answered = [this, cost, done = std::move(done)](ProposeResult answer) {
+        pending_bytes_ -= cost;
+        done(std::move(answer));
+      };
+      waiting_.push_back({term, std::move(data), std::move(answered), std::move(synced)});
       if (handed_sequence_ == persisted_sequence_ || !core_.IsLeader()) DriveLocked();
       return;
     }
@@ -321,6 +337,7 @@ void Replica::OnApplied(Position position) {
     DriveLocked();
     cut = !cutting_ && writer_.file_bytes() >= next_cut_bytes_;
   }
+  if (holding_ && !MustHold()) WakeLoop();
   AnnounceLeader();
   if (cut) Cut(options_.keep_bytes / 2, [](absl::Status) {});
 }
@@ -356,6 +373,7 @@ void Replica::PublishLocked() {
   published_commit_ = core_.commit().value();
   published_first_ = core_.first_index().value();
   published_last_ = core_.synced().value();
+  published_entry_bytes_ = core_.log().bytes();
   {
     std::lock_guard lock(published_mutex_);
     state.ready_to_serve = core_.ReadyToServe() && served_term_ == state.term;
@@ -363,12 +381,16 @@ void Replica::PublishLocked() {
     lease_until_ = state.ready_to_serve ? core_.LeaseUntil() : std::nullopt;
   }
   if (core_.NextTick().count() < loop_deadline_) {
-    {
-      std::lock_guard lock(inbox_mutex_);
-      wake_loop_ = true;
-    }
-    inbox_wake_.notify_one();
+    WakeLoop();
   }
+}
+
+void Replica::WakeLoop() {
+  {
+    std::lock_guard lock(inbox_mutex_);
+    wake_loop_ = true;
+  }
+  inbox_wake_.notify_one();
 }
 
 LeaderState Replica::Leader() const {
@@ -435,7 +457,11 @@ void Replica::Cut(uint64_t keep_bytes, std::function<void(absl::Status)> done) {
     FailState(durable.status(), "the state machine failed");
     return done(durable.status());
   }
-  const Position limit = std::min(*durable, apply_.applied());
+  Position limit = std::min(*durable, apply_.applied());
+  if (keep_bytes > 0) {
+    std::lock_guard lock(mutex_);
+    if (writer_.file_bytes() < options_.keep_for_fetch_bytes) limit = std::min(limit, NeededByFetchersLocked(limit));
+  }
   writer_.Cut(limit, keep_bytes, [this, done = std::move(done)](absl::StatusOr<LogPoint> base) mutable {
     std::lock_guard lock(mutex_);
     cutting_ = false;
@@ -490,8 +516,8 @@ void Replica::Stop() {
     FailEverythingLocked(Stopped());
     if (leading_term_) NoteRoleLocked({raft::RoleName::kFollower, *leading_term_, ReplicaId()});
   }
-  if (options_.transport != nullptr) options_.transport->Stop();
   cancel_fetch_ = true;
+  if (options_.transport != nullptr) options_.transport->Stop();
   {
     std::lock_guard lock(inbox_mutex_);
     stop_loop_ = true;
@@ -499,6 +525,8 @@ void Replica::Stop() {
   inbox_wake_.notify_one();
   if (loop_.joinable()) loop_.join();
   if (fetcher_.joinable()) fetcher_.join();
+  if (cleaner_.joinable()) cleaner_.join();
+  keeper_->Close();
   writer_.Stop();
   {
     std::lock_guard lock(mutex_);
@@ -522,6 +550,10 @@ LogStatistics Replica::Statistics() const {
   statistics.last = Position(published_last_);
   statistics.committed = Committed();
   statistics.applied = Applied();
+  statistics.entry_bytes = published_entry_bytes_;
+  statistics.pending_bytes = pending_bytes_;
+  statistics.unapplied_bytes = apply_.queued_bytes();
+  statistics.held_bytes = held_bytes_;
   statistics.last_sync = std::chrono::duration_cast<std::chrono::microseconds>(writer_.last_sync());
   return statistics;
 }

@@ -25,6 +25,8 @@
 
 #include "raft/core.h"
 #include "replication/apply_thread.h"
+#include "replication/checkpoint_fetch.h"
+#include "replication/checkpoint_keeper.h"
 #include "replication/identity.h"
 #include "replication/log_writer.h"
 #include "replication/member.h"
@@ -95,6 +97,7 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   void RefuseLocked(std::function<void(ProposeResult)> done, Term term, absl::Status status);
   void FailEverythingLocked(const absl::Status& why);
   void PublishLocked();
+  void WakeLoop();
   absl::Status NotLeaderLocked() const;
   void OnSynced(uint64_t sequence, std::vector<raft::Message> messages);
   void OnApplied(Position position);
@@ -122,26 +125,35 @@ class Replica : public ReplicatedLog, private PeerReceiver {
 
   // --- replica_peers.cc ---
   void OnBatch(PeerBatch batch) override;
-  void OnCheckpointWanted(Position at_least,
-                          std::function<void(absl::StatusOr<std::shared_ptr<const Checkpoint>>)> done) override;
   void Loop();
   MonotonicTime LoopDeadlineLocked(MonotonicTime now) const;
+  void TakeBatches(std::deque<PeerBatch> batches);
+  bool MustHold();
+  void Hold(PeerBatch* batch);
   void TakeBatch(PeerBatch batch);
   bool CheckAcknowledged(const PeerBatch& batch);
   void StepLocked(raft::Message message, MonotonicTime now);
-  void StepSnapshotLocked(raft::Message message, MonotonicTime now);
-  void TakeFetched(Fetched fetched);
   void SendLocked(std::vector<raft::Message> messages);
   void SendBatchLocked(ReplicaId to, bool greeting, bool urgent, std::vector<raft::Message> messages);
   void GreetLocked(MonotonicTime now);
   void CheckDiskLocked(MonotonicTime now);
+
+  // --- replica_checkpoints.cc ---
+  void StepSnapshotLocked(raft::Message message, MonotonicTime now);
+  std::vector<ReplicaId> FetchPeersLocked(ReplicaId leader) const;
+  void FetchLocked(std::optional<raft::Message> message, Position at_least, ReplicaId leader);
+  void TakeFetched(Fetched fetched);
   absl::Status Install(const raft::SnapshotReference& snapshot);
   absl::Status Installed(const raft::SnapshotReference& snapshot);
+  void OnCheckpointWanted(Position at_least, const std::string& id,
+                          std::function<void(absl::StatusOr<std::shared_ptr<const Checkpoint>>)> done) override;
+  absl::StatusOr<std::shared_ptr<const Checkpoint>> TakeCheckpoint(Position applied);
+  void LetCheckpointGo();
+  Position NeededByFetchersLocked(Position limit) const;
 
   // --- replica_state.cc: a state machine that cannot go on without a checkpoint, while the log goes on ---
   void OnNeedsCheckpoint(Position position, const absl::Status& why);
   void DriveStateLocked(MonotonicTime now);
-  void FetchStateLocked();
   void TakeStateLocked(absl::StatusOr<Checkpoint> checkpoint);
   void InstallState(const Checkpoint& checkpoint);
 
@@ -154,6 +166,7 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   mutable std::mutex mutex_;
   raft::Core core_;
   std::deque<WaitingProposal> waiting_;      // not given to the core yet: a write is under way
+  std::atomic<uint64_t> pending_bytes_{0};   // of proposals that are not answered yet, those with apply_ included
   std::deque<PendingProposal> pending_;      // in the log of this leader, positions ascending, all of leading_term_
   std::optional<Term> leading_term_;         // while the core leads
   size_t want_synced_ = 0;                   // of pending_: with `synced`
@@ -184,7 +197,7 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   std::optional<Term> served_term_;           // OnLeaderStart was called for it; guarded by published_mutex_
   std::optional<MonotonicTime> lease_until_;  // guarded by published_mutex_
   std::atomic<uint64_t> published_commit_{0};
-  std::atomic<uint64_t> published_first_{0}, published_last_{0};
+  std::atomic<uint64_t> published_first_{0}, published_last_{0}, published_entry_bytes_{0};
   std::atomic<uint64_t> leader_changes_{0}, snapshots_installed_{0};
 
   // The loop's inbox.
@@ -196,18 +209,22 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   bool wake_loop_ = false;
   bool stop_loop_ = false;
   std::atomic<int64_t> loop_deadline_{0};
+  // Appends that wait until the state machine has caught up, in order; loop thread. Those that come meanwhile, too.
+  std::deque<PeerBatch> held_;
+  std::atomic<uint64_t> held_bytes_{0};
+  std::atomic<bool> holding_{false};
 
   bool fetching_ = false;  // under mutex_; until the checkpoint is installed or given up
   std::atomic<bool> cancel_fetch_{false};
-  std::weak_ptr<const Checkpoint> last_checkpoint_;  // apply thread
-  uint64_t checkpoints_taken_ = 0;                   // apply thread
+  CheckpointFetch fetch_;                           // fetcher's thread
+  const std::shared_ptr<CheckpointKeeper> keeper_;  // for peers
+  uint64_t checkpoints_taken_ = 0;                  // apply thread
 
   // Under mutex_. Not set: the state machine goes on by itself.
   std::optional<Position> state_needed_;
   std::optional<Checkpoint> state_fetched_;  // waits until the own log has come to it; fetching_ is true
   bool state_installing_ = false;            // it is with the apply thread; fetching_ is true
   MonotonicTime next_state_fetch_{0};
-  size_t state_fetches_ = 0;
   Position handed_to_apply_;  // last entry that the apply thread was given
 
   uint64_t snapshots_taken_ = 0;    // Readys with a snapshot; under mutex_
@@ -218,6 +235,7 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   ApplyThread apply_;
   LogWriter writer_;
   std::thread fetcher_;
+  std::thread cleaner_;  // removes the files of a checkpoint
   std::thread loop_;
 };
 

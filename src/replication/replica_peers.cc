@@ -1,4 +1,4 @@
-// Replica: the loop, what comes from peers and goes to them, checkpoints.
+// Replica: the loop, what comes from peers and goes to them.
 #include <algorithm>
 #include <utility>
 
@@ -11,7 +11,6 @@ namespace {
 
 constexpr MonotonicTime kLongestSleep = std::chrono::milliseconds(100);
 constexpr MonotonicTime kGreetingInterval = std::chrono::milliseconds(50);
-constexpr uint64_t kInboxBytes = 64 << 20;
 
 uint64_t CostOf(const PeerBatch& batch) {
   uint64_t cost = 64;
@@ -41,7 +40,8 @@ void Replica::Loop() {
       inbox_bytes_ = 0;
       fetched.swap(fetched_);
     }
-    for (PeerBatch& batch : batches) TakeBatch(std::move(batch));
+    LetCheckpointGo();
+    TakeBatches(std::move(batches));
     if (fetched) TakeFetched(*std::move(fetched));
     std::lock_guard lock(mutex_);
     if (closed_ || dead_) {
@@ -88,11 +88,49 @@ void Replica::OnBatch(PeerBatch batch) {
   const uint64_t cost = CostOf(batch);
   {
     std::lock_guard lock(inbox_mutex_);
-    if (inbox_bytes_ + cost > kInboxBytes && inbox_bytes_ > 0) return;  // Raft repairs what is lost
+    if (inbox_bytes_ + cost > options_.max_inbox_bytes && inbox_bytes_ > 0) return;  // Raft repairs what is lost
     inbox_bytes_ += cost;
     inbox_.push_back(std::move(batch));
   }
   inbox_wake_.notify_one();
+}
+
+// Appends wait while the state machine is behind, and keep their order; heartbeats and all else do not, so that nobody
+// takes this replica for dead. The leader sends no more than its window.
+void Replica::TakeBatches(std::deque<PeerBatch> batches) {
+  while (!held_.empty() && !MustHold()) {
+    held_bytes_ -= CostOf(held_.front());
+    PeerBatch batch = std::move(held_.front());
+    held_.pop_front();
+    TakeBatch(std::move(batch));
+  }
+  for (PeerBatch& batch : batches) {
+    if (!held_.empty() || MustHold()) Hold(&batch);
+    TakeBatch(std::move(batch));
+  }
+  holding_ = !held_.empty();
+  // It may have caught up in between.
+  if (holding_ && !MustHold()) WakeLoop();
+}
+
+bool Replica::MustHold() {
+  if (apply_.queued_bytes() <= options_.max_unapplied_bytes) return false;
+  // What is queued waits for a state that has come, and that for the log to come to its position.
+  std::lock_guard lock(mutex_);
+  return !state_fetched_;
+}
+
+void Replica::Hold(PeerBatch* batch) {
+  PeerBatch held = *batch;
+  const auto is_append = [](const raft::Message& m) { return m.type == raft::MessageType::kAppend; };
+  std::erase_if(held.messages, [&](const raft::Message& m) { return !is_append(m); });
+  std::erase_if(batch->messages, is_append);
+  if (held.messages.empty()) return;
+  held.greeting = false;
+  const uint64_t cost = CostOf(held);
+  if (held_bytes_ + cost > options_.max_inbox_bytes && !held_.empty()) return;  // Raft repairs what is lost
+  held_bytes_ += cost;
+  held_.push_back(std::move(held));
 }
 
 void Replica::TakeBatch(PeerBatch batch) {
@@ -200,138 +238,6 @@ void Replica::SendBatchLocked(ReplicaId to, bool greeting, bool urgent, std::vec
   batch.joining = JoiningLocked();
   batch.messages = std::move(messages);
   options_.transport->Send(std::move(batch), urgent);
-}
-
-// --- Checkpoints: the data comes before the reference ---
-
-void Replica::StepSnapshotLocked(raft::Message message, MonotonicTime now) {
-  if (!core_.WantsSnapshot(message, now)) {
-    // It has the data, or the message is old: the leader must hear so, or it goes on offering and sends nothing else.
-    core_.Step(message, now);
-    return;
-  }
-  if (state_fetched_ && !state_installing_) {
-    // The log will not come to it by entries: this one does for both.
-    state_fetched_.reset();
-    fetching_ = false;
-  }
-  if (fetching_) return;
-  fetching_ = true;
-  if (fetcher_.joinable()) fetcher_.join();  // it has handed over its result already
-  fetcher_ = std::thread([this, message = std::move(message)]() mutable {
-    const std::filesystem::path directory = IncomingCheckpoint(*directory_);
-    auto fetch = [&]() -> absl::StatusOr<Checkpoint> {
-      TERRANE_RETURN_IF_ERROR(file_system_->RemoveAll(directory));
-      TERRANE_RETURN_IF_ERROR(file_system_->CreateDirectories(directory));
-      return options_.transport->FetchCheckpoint(message.from, message.snapshot->index, directory, &cancel_fetch_);
-    };
-    absl::StatusOr<Checkpoint> checkpoint = fetch();
-    Fetched fetched{std::move(message), std::move(checkpoint)};
-    {
-      std::lock_guard lock(inbox_mutex_);
-      fetched_ = std::move(fetched);
-    }
-    inbox_wake_.notify_one();
-  });
-}
-
-void Replica::TakeFetched(Fetched fetched) {
-  std::lock_guard lock(mutex_);
-  if (closed_ || dead_) return;
-  if (!fetched.message) return TakeStateLocked(std::move(fetched.checkpoint));
-  const MonotonicTime now = Now();
-  auto reference = std::make_shared<raft::SnapshotReference>();
-  absl::Status status = fetched.checkpoint.status();
-  if (status.ok()) {
-    std::optional<raft::Configuration> configuration = raft::DecodeConfiguration(fetched.checkpoint->configuration);
-    if (!configuration) status = DataLoss("the checkpoint names no valid members");
-    if (configuration) reference->configuration = *std::move(configuration);
-  }
-  if (!status.ok()) {
-    LogWarn("replication", "cannot fetch a checkpoint",
-            {{"group", options_.identity.group}, {"replica", options_.identity.replica}, {"status", status}});
-    core_.SnapshotFailed(*fetched.message);
-    fetching_ = false;
-    return DriveLocked();
-  }
-  reference->index = fetched.checkpoint->point.position;
-  reference->term = fetched.checkpoint->point.term;
-  reference->address = fetched.checkpoint->directory.string();
-  fetched.message->snapshot = std::move(reference);
-  core_.Step(*fetched.message, now);
-  const uint64_t before = snapshots_taken_;
-  DriveLocked();
-  if (snapshots_taken_ == before) fetching_ = false;  // no longer wanted
-}
-
-// Writer thread. The apply thread has everything before the snapshot in its queue already.
-absl::Status Replica::Install(const raft::SnapshotReference& snapshot) {
-  TERRANE_RETURN_IF_ERROR(WriteInstallMarker(file_system_, *directory_, snapshot));
-  std::mutex mutex;
-  std::condition_variable wake;
-  std::optional<absl::Status> result;
-  apply_.PushTask([&] {
-    absl::Status status =
-        dead_ ? Unavailable("this replica has failed") : machine_->InstallCheckpoint(snapshot.address);
-    if (status.ok()) apply_.SetApplied(snapshot.index);
-    std::lock_guard lock(mutex);
-    result = std::move(status);
-    wake.notify_one();
-  });
-  std::unique_lock lock(mutex);
-  wake.wait(lock, [&] { return result.has_value(); });
-  return Annotate(*result, "while installing a fetched checkpoint");
-}
-
-absl::Status Replica::Installed(const raft::SnapshotReference& snapshot) {
-  TERRANE_RETURN_IF_ERROR(RemoveInstallMarker(file_system_, *directory_));
-  ++snapshots_installed_;
-  LogInfo("replication", "installed a checkpoint",
-          {{"group", options_.identity.group}, {"replica", options_.identity.replica}, {"position", snapshot.index}});
-  std::lock_guard lock(mutex_);
-  fetching_ = false;
-  if (state_needed_ && *state_needed_ <= snapshot.index) state_needed_.reset();
-  handed_to_apply_ = std::max(handed_to_apply_, snapshot.index);
-  if (!closed_ && !dead_) core_.Applied(snapshot.index);
-  return absl::OkStatus();
-}
-
-void Replica::OnCheckpointWanted(Position at_least,
-                                 std::function<void(absl::StatusOr<std::shared_ptr<const Checkpoint>>)> done) {
-  apply_.PushTask([this, at_least, done = std::move(done)] {
-    {
-      std::lock_guard lock(mutex_);
-      if (closed_ || dead_) return done(Unavailable("this replica is stopping"));
-    }
-    std::shared_ptr<const Checkpoint> last = last_checkpoint_.lock();
-    if (last != nullptr && last->point.position >= at_least) return done(last);
-    const Position applied = apply_.applied();
-    if (applied < at_least) {
-      return done(Unavailable("this replica has applied ", applied.value(), " of ", at_least.value()));
-    }
-    const std::filesystem::path directory =
-        directory_->checkpoints() / StrCat("outgoing-", start_.start, "-", ++checkpoints_taken_);
-    FileSystem* const file_system = file_system_;
-    std::shared_ptr<Checkpoint> checkpoint(new Checkpoint, [file_system](Checkpoint* c) {
-      if (absl::Status status = file_system->RemoveAll(c->directory); !status.ok()) {
-        LogWarn("replication", "checkpoint left behind", {{"status", status}});
-      }
-      delete c;
-    });
-    checkpoint->directory = directory;
-    absl::Status made = file_system_->CreateDirectories(directory);
-    if (made.ok()) made = machine_->TakeCheckpoint(directory);
-    if (!made.ok()) return done(Annotate(made, "while taking a checkpoint"));
-    {
-      std::lock_guard lock(mutex_);
-      std::optional<Term> term = core_.log().TermAt(applied);
-      if (!term) return done(Unavailable("the log has moved on"));
-      checkpoint->point = {applied, *term};
-      checkpoint->configuration = raft::EncodeConfiguration(core_.ConfigurationAt(applied));
-    }
-    last_checkpoint_ = checkpoint;
-    done(std::shared_ptr<const Checkpoint>(checkpoint));
-  });
 }
 
 }  // namespace terrane::replication

@@ -49,9 +49,7 @@ void Replica::OnNeedsCheckpoint(Position position, const absl::Status& why) {
     state_needed_ = position;
     core_.Applied(apply_.applied());
   }
-  std::lock_guard lock(inbox_mutex_);
-  wake_loop_ = true;
-  inbox_wake_.notify_one();
+  WakeLoop();
 }
 
 // Loop thread, with each turn.
@@ -79,34 +77,7 @@ void Replica::DriveStateLocked(MonotonicTime now) {
     apply_.PushTask([this, checkpoint = *state_fetched_] { InstallState(checkpoint); });
     return;
   }
-  if (!fetching_ && now >= next_state_fetch_) FetchStateLocked();
-}
-
-void Replica::FetchStateLocked() {
-  // The leader first; then whoever comes next.
-  std::vector<ReplicaId> peers;
-  if (core_.leader() != ReplicaId() && core_.leader() != options_.identity.replica) peers.push_back(core_.leader());
-  for (ReplicaId voter : core_.configuration().voters) {
-    if (voter != options_.identity.replica && voter != core_.leader()) peers.push_back(voter);
-  }
-  if (peers.empty()) return;
-  const ReplicaId from = peers[state_fetches_++ % peers.size()];
-  fetching_ = true;
-  if (fetcher_.joinable()) fetcher_.join();  // it has handed over its result already
-  fetcher_ = std::thread([this, from, needed = *state_needed_] {
-    const std::filesystem::path directory = IncomingCheckpoint(*directory_);
-    auto fetch = [&]() -> absl::StatusOr<Checkpoint> {
-      TERRANE_RETURN_IF_ERROR(file_system_->RemoveAll(directory));
-      TERRANE_RETURN_IF_ERROR(file_system_->CreateDirectories(directory));
-      return options_.transport->FetchCheckpoint(from, needed, directory, &cancel_fetch_);
-    };
-    Fetched fetched{std::nullopt, fetch()};
-    {
-      std::lock_guard lock(inbox_mutex_);
-      fetched_ = std::move(fetched);
-    }
-    inbox_wake_.notify_one();
-  });
+  if (!fetching_ && now >= next_state_fetch_) FetchLocked(std::nullopt, *state_needed_, core_.leader());
 }
 
 // Loop thread.

@@ -55,7 +55,8 @@ enum class ProposeOutcome {
 
 struct ProposeResult {
   ProposeOutcome outcome = ProposeOutcome::kNotInLog;
-  // kApplied: the state machine's verdict. kNotInLog: kUnavailable, or kInvalidArgument (entry too large).
+  // kApplied: the state machine's verdict. kNotInLog: kUnavailable (also: too much waits here already, send it again
+  // after a while), or kInvalidArgument (entry too large).
   // kUnknown: kAborted.
   absl::Status status;
   std::any value;                   // kApplied only
@@ -104,6 +105,10 @@ struct LogStatistics {
   Position committed;
   Position applied;
   std::chrono::microseconds last_sync{0};
+  uint64_t entry_bytes = 0;      // entries of the log in memory
+  uint64_t pending_bytes = 0;    // proposals that are not answered yet
+  uint64_t unapplied_bytes = 0;  // entries that wait for the state machine
+  uint64_t held_bytes = 0;       // messages of the leader that wait for them
 };
 
 class ReplicatedLog {
@@ -123,6 +128,22 @@ class ReplicatedLog {
     uint64_t keep_bytes = 32 << 20;
     uint64_t max_entry_bytes = 48 << 20;
     uint64_t max_batch_bytes = 4 << 20;  // a batch takes proposals until it holds this much
+    // Bounds of memory, in bytes; each lets one item more through than it says.
+    // Proposals here that are not answered yet, because disk, majority or state machine are slow: what exceeds it is
+    // refused (kNotInLog).
+    uint64_t max_pending_bytes = 64 << 20;
+    // Entries that are committed and wait for the state machine: beyond it a follower takes no more from its leader,
+    // which goes on with the others; it notices by the answers that do not come, and sends no more than its window.
+    uint64_t max_unapplied_bytes = 64 << 20;
+    // Messages of peers that wait; what exceeds it is dropped, which Raft repairs.
+    uint64_t max_inbox_bytes = 64 << 20;
+    // The log is kept, in memory too, for a peer that fetches a checkpoint, so that it can go on behind it; but not
+    // beyond this size.
+    uint64_t keep_for_fetch_bytes = 256 << 20;
+
+    // A checkpoint that a peer has fetched, or in part, is kept for so long, so that it can go on with it. (It is made
+    // of hard links: until then the disk keeps what the state machine has no more use for.)
+    std::chrono::milliseconds keep_checkpoint{60'000};
 
     Clock* clock = Clock::System();
     FileSystem* file_system = nullptr;  // nullptr: the machine's

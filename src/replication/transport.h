@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "common/ids.h"
 #include "raft/types.h"
+#include "replication/file_sum.h"
 #include "replication/identity.h"
 #include "replication/log_format.h"
 #include "replication/replicated_log.h"
@@ -32,11 +33,15 @@ struct PeerBatch {
   std::vector<raft::Message> messages;
 };
 
+class CheckpointSink;
+
 // A checkpoint that peers may read; its directory goes away with the last reference.
 struct Checkpoint {
+  std::string id;  // unique on its replica
   std::filesystem::path directory;
   LogPoint point;             // last entry whose effect it holds
   std::string configuration;  // members as of that
+  std::shared_ptr<FileSums> sums = std::make_shared<FileSums>();
 };
 
 // The side that receives; implemented by ReplicatedLog. Thread-safe; does not block.
@@ -44,8 +49,9 @@ class PeerReceiver {
  public:
   virtual ~PeerReceiver() = default;
   virtual void OnBatch(PeerBatch batch) = 0;
-  // A peer asks for a state at `at_least` or later. `done` is called on some thread, once, unless the log stops.
-  virtual void OnCheckpointWanted(Position at_least,
+  // A peer asks for a state at `at_least` or later; if there still is one with this id, for that one. `done` is called
+  // on some thread, once, unless the log stops.
+  virtual void OnCheckpointWanted(Position at_least, const std::string& id,
                                   std::function<void(absl::StatusOr<std::shared_ptr<const Checkpoint>>)> done) = 0;
 };
 
@@ -66,12 +72,10 @@ class Transport {
   // batch if the peer is away or its queue is full, which Raft repairs.
   virtual void Send(PeerBatch batch, bool urgent) = 0;
 
-  // Fetches a checkpoint at `at_least` or later from `from` into `directory`, which exists and is empty; every file is
-  // checked and synced on return. Blocks. Returns its place and configuration; `directory` of the result is the given
-  // one. kCancelled soon after `*cancelled` becomes true.
-  virtual absl::StatusOr<Checkpoint> FetchCheckpoint(ReplicaId from, Position at_least,
-                                                     const std::filesystem::path& directory,
-                                                     const std::atomic<bool>* cancelled) = 0;
+  // One stream of a checkpoint at `at_least` or later from `from`, beginning at sink->Place(). OK: it came to its end.
+  // Blocks. kCancelled soon after `*cancelled` becomes true; what the sink returns; or why the peer sent no more.
+  virtual absl::Status FetchCheckpoint(ReplicaId from, Position at_least, CheckpointSink* sink,
+                                       const std::atomic<bool>* cancelled) = 0;
 };
 
 }  // namespace terrane::replication

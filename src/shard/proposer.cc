@@ -85,13 +85,21 @@ absl::StatusOr<EntryResult> Proposer::ProposeAndWait(v1::ShardEntry entry, std::
   return *waiter->result;
 }
 
+// Safe to send again, to whoever leads then; with the reason, which may be that too much waits here.
+absl::Status Proposer::NotInLog(const absl::Status& why) const {
+  v1::ErrorDetail detail;
+  detail.set_reason(v1::ErrorDetail::NOT_LEADER);
+  if (leader_endpoint_) detail.set_leader_endpoint(leader_endpoint_());
+  return rpc::WithDetail(Unavailable("the write was not taken: ", MessageOf(why)), detail);
+}
+
 absl::Status Proposer::StatusOf(const ProposeResult& result) const {
   switch (result.outcome) {
     case ProposeOutcome::kApplied:
       return result.status;
     case ProposeOutcome::kNotInLog:
       if (result.status.code() == absl::StatusCode::kInvalidArgument) return result.status;
-      return rpc::NotLeader(leader_endpoint_ ? leader_endpoint_() : "");
+      return NotInLog(result.status);
     case ProposeOutcome::kUnknown:
       return rpc::WithReason(Unavailable("the outcome is unknown: ", MessageOf(result.status)),
                              v1::ErrorDetail::OUTCOME_UNKNOWN);

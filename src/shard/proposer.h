@@ -52,10 +52,13 @@ class Proposer {
   // (kDeadlineExceeded: it may still be applied). Not on the apply thread.
   absl::StatusOr<EntryResult> ProposeAndWait(terrane::v1::ShardEntry entry, std::chrono::nanoseconds timeout);
 
-  // The error of a proposal for its caller: kNotInLog is NOT_LEADER, kUnknown is OUTCOME_UNKNOWN.
+  // The error of a proposal for its caller: kNotInLog is NOT_LEADER (also when too much waits here: it may be sent
+  // again after a pause), kUnknown is OUTCOME_UNKNOWN.
   absl::Status StatusOf(const replication::ProposeResult& result) const;
 
  private:
+  absl::Status NotInLog(const absl::Status& why) const;
+
   HybridClock* const hybrid_;
   const LeaderEndpoint leader_endpoint_;
   std::atomic<replication::ReplicatedLog*> log_{nullptr};

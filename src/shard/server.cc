@@ -74,7 +74,10 @@ class ShardServerImpl final : public ShardServer {
     if (grouped && cluster.empty()) return InvalidArgument("a group of several replicas needs --cluster");
     if (!cluster.empty()) {
       transport_ = replication::MakeGrpcTransport(
-          {.identity = IdentityIn(cluster), .members = options_.members, .tls = options_.tls});
+          {.identity = IdentityIn(cluster),
+           .members = options_.members,
+           .tls = options_.tls,
+           .checkpoint_bytes_per_second = static_cast<uint64_t>(options_.checkpoint_bytes_per_second)});
     }
     // A group of one tells others its address only after it is bound, so the log can be opened first: a directory that
     // is not ours is refused before anything is served.

@@ -35,6 +35,8 @@ struct ShardServerOptions {
   // Below this much free space writes are refused; 0: see storage::StoreOptions.
   int64_t disk_reserve_bytes = 0;
   int64_t cache_bytes = 64 << 20;  // RocksDB's block cache
+  // Of checkpoints for other replicas, all together, per second; 0: no limit.
+  int64_t checkpoint_bytes_per_second = 64 << 20;
   // For tests and the bench: a disk of the log and of the store that goes wrong by rules. Null: the machine's.
   std::shared_ptr<DiskFaults> disk_faults;
   // In a group of several: this directory cannot go on, but the group can (rejoin.h sets it). Null: the process ends.

@@ -285,7 +285,7 @@ class ScriptedMember : private PeerReceiver {
     std::lock_guard lock(mutex_);
     for (const raft::Message& message : batch.messages) received_.insert(message.type);
   }
-  void OnCheckpointWanted(Position,
+  void OnCheckpointWanted(Position, const std::string&,
                           std::function<void(absl::StatusOr<std::shared_ptr<const Checkpoint>>)> done) override {
     done(absl::UnavailableError("none"));
   }

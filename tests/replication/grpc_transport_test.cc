@@ -3,6 +3,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "replication/checkpoint_stream.h"
 #include "rpc/server.h"
 #include "support/await.h"
 #include "support/fault_file_system.h"
@@ -136,6 +137,79 @@ TEST(GrpcTransportTest, AFollowerBehindTheCutFetchesACheckpoint) {
   group.Start(follower);
   EXPECT_TRUE(group.AwaitCount(count));
   EXPECT_EQ(group[follower].machine.installs(), 1);
+}
+
+// A replica that has a checkpoint and nothing else.
+class HasCheckpoint : public PeerReceiver {
+ public:
+  explicit HasCheckpoint(std::shared_ptr<const Checkpoint> checkpoint) : checkpoint_(std::move(checkpoint)) {}
+  void OnBatch(PeerBatch) override {}
+  void OnCheckpointWanted(Position at_least, const std::string& id,
+                          std::function<void(absl::StatusOr<std::shared_ptr<const Checkpoint>>)> done) override {
+    asked.push_back(id);
+    if (checkpoint_ == nullptr || checkpoint_->point.position < at_least) return done(absl::UnavailableError("none"));
+    done(checkpoint_);
+  }
+  std::vector<std::string> asked;
+
+ private:
+  const std::shared_ptr<const Checkpoint> checkpoint_;
+};
+
+TEST(GrpcTransportTest, AFetchGoesOnWhereItWas) {
+  FaultFileSystem there, here;
+  const std::string content(3'000'000, 'x');
+  there.SetContent("/out/a", content);
+  there.SetContent("/out/b", "b");
+  auto checkpoint = std::make_shared<Checkpoint>();
+  checkpoint->id = "c";
+  checkpoint->directory = "/out";
+  checkpoint->point = {Position(7), Term(2)};
+  HasCheckpoint sender(checkpoint), receiver(nullptr);
+  const auto transport_of = [&](uint64_t replica, const std::string& address, FileSystem* disk) {
+    GrpcTransportOptions options;
+    options.identity = {"c1", "g", ReplicaId(replica)};
+    options.members = {{ReplicaId(2), address}};
+    options.file_system = disk;
+    options.checkpoint_bytes_per_second = 0;
+    return MakeGrpcTransport(options);
+  };
+  auto from = transport_of(2, "", &there);
+  auto server = rpc::Server::Start({.address = "127.0.0.1:0"}, {from->service()});
+  ASSERT_TRUE(server.ok()) << server.status();
+  from->Start(&sender);
+  auto to = transport_of(1, (*server)->address(), &here);
+  to->Start(&receiver);
+  EXPECT_TRUE(absl::IsUnavailable([&] {
+    std::atomic<bool> cancelled{false};
+    CheckpointSink sink(&here, "/in");
+    return to->FetchCheckpoint(ReplicaId(3), Position(7), &sink, &cancelled);
+  }()))
+      << "nobody knows where that is";
+
+  std::atomic<bool> cancelled{false};
+  std::atomic<int> changes{0};
+  CheckpointSink sink(&here, "/in");
+  here.SetOperationHook([&] {
+    if (++changes == 6) cancelled = true;
+  });
+  EXPECT_TRUE(absl::IsCancelled(to->FetchCheckpoint(ReplicaId(2), Position(7), &sink, &cancelled)));
+  const uint64_t before = sink.received();
+  EXPECT_GT(before, 0u);
+  EXPECT_LT(before, content.size());
+  cancelled = false;
+  sink.BeginStream();
+  const absl::Status went_on = to->FetchCheckpoint(ReplicaId(2), Position(7), &sink, &cancelled);
+  EXPECT_TRUE(went_on.ok()) << went_on;
+  EXPECT_TRUE(sink.Finish().ok());
+  // Nothing came two times.
+  EXPECT_EQ(sink.received(), content.size() + 1);
+  EXPECT_EQ(here.Content("/in/a"), content);
+  EXPECT_EQ(here.Content("/in/b"), "b");
+  EXPECT_EQ(sender.asked, (std::vector<std::string>{"", "c"}));
+  to->Stop();
+  from->Stop();
+  (*server)->Shutdown(std::chrono::seconds(5));
 }
 
 }  // namespace

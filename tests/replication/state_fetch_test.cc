@@ -117,5 +117,44 @@ TEST(StateFetchTest, CancelledMeansStopping) {
   EXPECT_TRUE(group[follower].machine.Data().empty());
 }
 
+// The leader has enough to do.
+TEST(StateFetchTest, ACheckpointComesFromAFollowerWhileThereIsOne) {
+  ReplicaGroup group(3, [](ReplicatedLog::Options* options) { options->keep_bytes = 128 << 10; });
+  ASSERT_TRUE(group.StartAll().ok());
+  ASSERT_TRUE(group.ProposeSomewhere("first"));
+  const uint64_t leader = group.Leader();
+  const uint64_t away = AFollowerOf(leader);
+  const uint64_t other = 6 - leader - away;
+  group.Stop(away);
+  size_t count = 1;
+  ASSERT_TRUE(Await([&] {
+    group.ProposeSomewhere(std::string(20'000, 'x'));
+    ++count;
+    return group[leader].log->Statistics().first > Position(100);
+  }));
+  ASSERT_TRUE(group.AwaitEqual(count));
+  // The stream breaks once in its middle, and goes on where it was.
+  std::mutex mutex;
+  std::map<uint64_t, uint64_t> sent;
+  std::map<uint64_t, uint64_t> headers;  // bytes of the checkpoint that was announced
+  int chunks = 0;
+  group.network().SetChunkHook([&](ReplicaId from, ReplicaId, v1::CheckpointChunk* chunk) -> absl::Status {
+    std::lock_guard lock(mutex);
+    if (++chunks == 6) return absl::UnavailableError("broken");
+    sent[from.value()] += chunk->data().size();
+    if (chunk->has_checkpoint()) headers[from.value()] = chunk->checkpoint().bytes();
+    return absl::OkStatus();
+  });
+  ASSERT_TRUE(group.Start(away).ok());
+  EXPECT_TRUE(group.AwaitEqual(count));
+  EXPECT_EQ(group[away].machine.installs(), 1);
+  group.network().SetChunkHook(nullptr);
+  std::lock_guard lock(mutex);
+  EXPECT_EQ(sent[leader], 0u);
+  EXPECT_GT(sent[other], 1'000'000u);
+  EXPECT_EQ(sent[other], headers[other]) << "nothing two times";
+  EXPECT_GT(chunks, 6);
+}
+
 }  // namespace
 }  // namespace terrane::replication

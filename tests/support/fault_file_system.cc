@@ -345,6 +345,16 @@ absl::Status FaultFileSystem::SyncDirectory(const Path& directory) {
   return absl::OkStatus();
 }
 
+void FaultFileSystem::SetSpace(replication::DiskSpace space) {
+  std::lock_guard lock(mutex_);
+  space_ = space;
+}
+
+absl::StatusOr<replication::DiskSpace> FaultFileSystem::Space(const Path&) {
+  std::lock_guard lock(mutex_);
+  return space_;
+}
+
 absl::StatusOr<std::unique_ptr<FileLock>> FaultFileSystem::Lock(const Path& path) {
   std::lock_guard lock(mutex_);
   TERRANE_RETURN_IF_ERROR(Powered(path));

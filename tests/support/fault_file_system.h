@@ -45,6 +45,9 @@ class FaultFileSystem : public replication::FileSystem {
   // Planted mistake: syncs say OK and do nothing.
   void IgnoreSyncs(bool ignore);
 
+  // What Space says; as much as anybody wants unless set.
+  void SetSpace(replication::DiskSpace space);
+
   // Damage, applied to cache and disk.
   void FlipBit(const Path& path, uint64_t offset, int bit = 0);
   void ZeroSector(const Path& path, uint64_t sector);
@@ -69,6 +72,7 @@ class FaultFileSystem : public replication::FileSystem {
   absl::Status RemoveAll(const Path& path) override;
   absl::Status Rename(const Path& from, const Path& to) override;
   absl::Status SyncDirectory(const Path& directory) override;
+  absl::StatusOr<replication::DiskSpace> Space(const Path& path) override;
   absl::StatusOr<std::unique_ptr<replication::FileLock>> Lock(const Path& path) override;
 
  private:
@@ -97,6 +101,7 @@ class FaultFileSystem : public replication::FileSystem {
   Inode* Find(const Path& path) const;
 
   mutable std::mutex mutex_;
+  replication::DiskSpace space_{uint64_t{1} << 50, uint64_t{1} << 50};
   uint64_t generation_ = 1;  // grows with each power cut
   bool off_ = false;
   Names names_;

@@ -40,13 +40,13 @@ class MemoryNetwork::Endpoint {
     }
     wake_.notify_one();
   }
-  std::future<absl::StatusOr<std::shared_ptr<const Checkpoint>>> Want(Position at_least) {
+  std::future<absl::StatusOr<std::shared_ptr<const Checkpoint>>> Want(Position at_least, const std::string& id) {
     auto promise = std::make_shared<std::promise<absl::StatusOr<std::shared_ptr<const Checkpoint>>>>();
     std::lock_guard lock(mutex_);
     if (receiver_ == nullptr) {
       promise->set_value(Unavailable("the peer is away"));
     } else {
-      receiver_->OnCheckpointWanted(at_least,
+      receiver_->OnCheckpointWanted(at_least, id,
                                     [promise](auto checkpoint) { promise->set_value(std::move(checkpoint)); });
     }
     return promise->get_future();
@@ -89,25 +89,27 @@ class MemoryTransport : public Transport {
     if (auto peer = network_->Find(batch.to)) peer->Push(std::move(batch));
   }
 
-  absl::StatusOr<Checkpoint> FetchCheckpoint(ReplicaId from, Position at_least, const std::filesystem::path& directory,
-                                             const std::atomic<bool>* cancelled) override {
+  absl::Status FetchCheckpoint(ReplicaId from, Position at_least, replication::CheckpointSink* sink,
+                               const std::atomic<bool>* cancelled) override {
     auto peer = network_->Find(from);
     if (peer == nullptr || !network_->Passes(self_, from)) return Unavailable("the peer is away");
-    auto wanted = peer->Want(at_least);
+    const replication::CheckpointPlace place = sink->Place();
+    auto wanted = peer->Want(at_least, place.id);
     while (wanted.wait_for(std::chrono::milliseconds(5)) != std::future_status::ready) {
       if (*cancelled) return absl::CancelledError("cancelled");
     }
     auto checkpoint = wanted.get();
     TERRANE_RETURN_IF_ERROR(checkpoint.status());
-    replication::CheckpointSink sink(endpoint_->file_system(), directory);
     absl::Status taken;
-    absl::Status read = replication::ReadCheckpoint(peer->file_system(), **checkpoint, [&](v1::CheckpointChunk chunk) {
-      taken = network_->Passes(from, self_) ? sink.Take(chunk) : Unavailable("the peer is away");
-      return taken.ok() && !*cancelled;
-    });
+    absl::Status read =
+        replication::SendCheckpoint(peer->file_system(), **checkpoint, place, nullptr, [&](v1::CheckpointChunk chunk) {
+          taken =
+              network_->Passes(from, self_) ? network_->OnChunk(from, self_, &chunk) : Unavailable("the peer is away");
+          if (taken.ok()) taken = sink->Take(chunk);
+          return taken.ok() && !*cancelled;
+        });
     TERRANE_RETURN_IF_ERROR(taken);
-    TERRANE_RETURN_IF_ERROR(read);
-    return sink.Finish();
+    return read;
   }
 
  private:
@@ -121,6 +123,20 @@ std::unique_ptr<Transport> MemoryNetwork::MakeTransport(ReplicaId self, FileSyst
   std::lock_guard lock(mutex_);
   endpoints_[self] = endpoint;
   return std::make_unique<MemoryTransport>(this, self, endpoint);
+}
+
+void MemoryNetwork::SetChunkHook(ChunkHook hook) {
+  std::lock_guard lock(mutex_);
+  chunk_hook_ = std::move(hook);
+}
+
+absl::Status MemoryNetwork::OnChunk(ReplicaId from, ReplicaId to, v1::CheckpointChunk* chunk) const {
+  ChunkHook hook;
+  {
+    std::lock_guard lock(mutex_);
+    hook = chunk_hook_;
+  }
+  return hook ? hook(from, to, chunk) : absl::OkStatus();
 }
 
 void MemoryNetwork::CutOneWay(ReplicaId from, ReplicaId to) {

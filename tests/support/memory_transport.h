@@ -3,6 +3,7 @@
 
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -11,6 +12,7 @@
 
 #include "replication/file_system.h"
 #include "replication/transport.h"
+#include "terrane/v1/raft.pb.h"
 
 namespace terrane::testing {
 
@@ -27,15 +29,21 @@ class MemoryNetwork {
   void Isolate(ReplicaId member, const std::set<ReplicaId>& others);
   void Heal();
 
+  // Sees each chunk of a checkpoint on its way, and may change it; an error breaks the stream. Thread-safe.
+  using ChunkHook = std::function<absl::Status(ReplicaId from, ReplicaId to, v1::CheckpointChunk*)>;
+  void SetChunkHook(ChunkHook hook);
+
  private:
   friend class MemoryTransport;
   class Endpoint;
+  absl::Status OnChunk(ReplicaId from, ReplicaId to, v1::CheckpointChunk* chunk) const;
   bool Passes(ReplicaId from, ReplicaId to) const;
   std::shared_ptr<Endpoint> Find(ReplicaId id) const;
 
   mutable std::mutex mutex_;
   std::map<ReplicaId, std::shared_ptr<Endpoint>> endpoints_;
   std::set<std::pair<ReplicaId, ReplicaId>> cut_;
+  ChunkHook chunk_hook_;
 };
 
 }  // namespace terrane::testing
