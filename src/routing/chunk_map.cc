@@ -1,5 +1,7 @@
 #include "routing/chunk_map.h"
 
+#include <algorithm>
+
 #include "routing/range_proto.h"
 
 namespace terrane::routing {
@@ -65,7 +67,7 @@ size_t ChunkMap::chunk_count() const {
 }
 
 std::shared_ptr<const ChunkMap> ChunkMap::With(const v1::WatchEvent& event) const {
-  if (event.revision() <= revision_.value()) return nullptr;
+  if (event.revision() <= revision_.value()) return WithLeaders(event);
   auto next = std::make_shared<ChunkMap>();
   if (!event.snapshot()) *next = *this;
   next->revision_ = Revision(event.revision());
@@ -115,6 +117,20 @@ std::shared_ptr<const ChunkMap> ChunkMap::With(const v1::WatchEvent& event) cons
     next->collections_[id] = std::move(collection);
   }
   for (const v1::Shard& shard : event.shards()) next->shards_[shard.name()] = FromShard(shard);
+  return next;
+}
+
+std::shared_ptr<const ChunkMap> ChunkMap::WithLeaders(const v1::WatchEvent& event) const {
+  std::shared_ptr<ChunkMap> next;
+  for (const v1::Shard& shard : event.shards()) {
+    const ShardEndpoints* known = FindShard(shard.name());
+    const std::string& leader = shard.leader_endpoint();
+    if (known == nullptr || leader.empty() || leader == known->leader) continue;
+    // An older event may name somebody who has left.
+    if (std::find(known->replicas.begin(), known->replicas.end(), leader) == known->replicas.end()) continue;
+    if (next == nullptr) next = std::make_shared<ChunkMap>(*this);
+    next->shards_[shard.name()].leader = leader;
+  }
   return next;
 }
 

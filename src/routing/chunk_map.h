@@ -47,14 +47,18 @@ class ChunkMap {
   const std::map<std::string, ShardEndpoints, std::less<>>& shards() const { return shards_; }
   size_t chunk_count() const;
 
-  // The next version. An event of a revision that is known already tells nothing new: nullptr. A snapshot replaces all,
-  // but a route learned from a rejection that bears a greater token than the snapshot's stays.
+  // The next version. An event of a revision that is known already tells nothing new but who leads the shards, which
+  // belongs to no revision; nullptr: not even that. A snapshot replaces all, but a route learned from a rejection that
+  // bears a greater token than the snapshot's stays.
   std::shared_ptr<const ChunkMap> With(const v1::WatchEvent& event) const;
   // The next version with one route that a shard told of; nullptr if that is nothing new (the collection is unknown, or
   // the key's token is not less). The revision stays.
   std::shared_ptr<const ChunkMap> WithLearned(const v1::Route& route) const;
 
  private:
+  // Of an event that is no newer than this.
+  std::shared_ptr<const ChunkMap> WithLeaders(const v1::WatchEvent& event) const;
+
   Revision revision_;
   std::map<CollectionId, std::shared_ptr<const CollectionRoutes>> collections_;
   std::map<std::string, CollectionId, std::less<>> names_;

@@ -78,6 +78,15 @@ class FakeMetadata final : public v1::Metadata::CallbackService {
     *event.add_shards() = shard;
     Tell(std::move(event), true);
   }
+  // A leader belongs to no revision.
+  void AnnounceLeader(const std::string& name, const std::string& leader) {
+    std::lock_guard lock(mutex_);
+    shards_[name].set_leader_endpoint(leader);
+    v1::WatchEvent event;
+    *event.add_shards() = shards_[name];
+    event.set_revision(revision_);
+    for (const auto& stream : streams_) stream->TryWrite(event);
+  }
   void AddCollection(uint32_t id, const std::string& name, const std::string& shard_key = "", bool tell = true) {
     std::lock_guard lock(mutex_);
     v1::Collection& collection = collections_[id];

@@ -503,7 +503,7 @@ TEST_F(ProxyServerTest, ANewLeaderIsAskedWhatTheOldOneHasNotAnswered) {
     std::lock_guard lock(world_.mutex);
     return a_.requests > 0;
   }));
-  metadata_.AddShard("a", {server_a_->address(), other_server->address()}, other_server->address());
+  metadata_.AnnounceLeader("a", other_server->address());
   const auto updated = update.get();
   ASSERT_TRUE(updated.ok()) << updated.status();
   EXPECT_EQ(updated->modified(), 1);

@@ -154,6 +154,29 @@ TEST(RouteTableTest, SnapshotThenDeltasThenOldNews) {
   EXPECT_EQ(told, 2);
 }
 
+// A new leader changes no revision: the event that tells of it bears the one that everybody has.
+TEST(RouteTableTest, ANewLeaderIsNewsAtAnyRevision) {
+  RouteTable table;
+  v1::WatchEvent event = Event(10, true, "-@1");
+  v1::Shard* shard = event.add_shards();
+  shard->set_name("s1");
+  shard->add_replicas()->set_endpoint("a");
+  shard->add_replicas()->set_endpoint("b");
+  shard->set_leader_endpoint("a");
+  table.Apply(event);
+  v1::WatchEvent leads = Event(10, false, "-@9");
+  *leads.add_shards() = *shard;
+  EXPECT_FALSE(table.Apply(leads)) << "the same leader";
+  leads.mutable_shards(0)->set_leader_endpoint("b");
+  EXPECT_TRUE(table.Apply(leads));
+  EXPECT_EQ(table.Get()->FindShard("s1")->leader, "b");
+  EXPECT_EQ(Show(table.Get()->FindCollection("shop.orders")->chunks), "-@1") << "the rest of it is old";
+  leads.set_revision(9);
+  leads.mutable_shards(0)->set_leader_endpoint("c");
+  EXPECT_FALSE(table.Apply(leads)) << "is no replica of the shard any more";
+  EXPECT_EQ(table.Get()->FindShard("s1")->leader, "b");
+}
+
 TEST(RouteTableTest, ARejectionTeachesAndNoSnapshotTakesItBack) {
   RouteTable table;
   table.Apply(Event(10, true, "-m@1 m-@1"));
