@@ -41,7 +41,8 @@ int main(int argc, char** argv) {
   line.Add("metadata", &options.metadata, "Endpoints of the metadata service: host:port,...");
   line.Require("metadata");
   line.AddBytes("disk-reserve", &options.disk_reserve_bytes,
-                "Writes are refused below this much free space; 0: 2 % of the disk, from 256MiB to 1GiB");
+                "Below this much free space a leader hands on, or, where no replica has space, refuses writes; 0: 2 % "
+                "of the disk, from 256MiB to 1GiB");
   line.AddBytes("checkpoint-rate", &options.checkpoint_bytes_per_second,
                 "Bytes per second at which checkpoints are sent to other replicas; 0: no limit");
   line.AddBytes("cache", &options.cache_bytes, "Memory for blocks of data files");

@@ -38,6 +38,9 @@ struct Core {
   OperationCounts* counts = nullptr;
   // A request knew more than the shard: somebody should ask the metadata service now. Must not block.
   std::function<void()> ask_metadata;
+  // The disk has no room for a write of so many bytes: whether another replica may take it, so that the client should
+  // look for another leader (space_watch.h). Null: none. Must not block.
+  std::function<bool(uint64_t needed)> hand_on_for_space;
   // How long a retry record is kept.
   std::chrono::milliseconds retry_lifetime{std::chrono::minutes(30)};
 };

@@ -57,13 +57,13 @@ class GrpcPeerReplicas final : public PeerReplicas {
   }
 
   absl::StatusOr<Position> Applied(const PeerReplica& peer) override {
-    auto stub = v1::ShardAdmin::NewStub(pool_->Get(peer.endpoint));
-    TERRANE_ASSIGN_OR_RETURN(
-        const v1::DescribeResponse response,
-        Call<v1::DescribeResponse>(kAskTimeout, [&](grpc::ClientContext* context, v1::DescribeResponse* answer) {
-          return stub->Describe(context, v1::DescribeRequest(), answer);
-        }));
+    TERRANE_ASSIGN_OR_RETURN(const v1::DescribeResponse response, Describe(peer));
     return Position(response.applied());
+  }
+
+  absl::StatusOr<uint64_t> FreeBytes(const PeerReplica& peer) override {
+    TERRANE_ASSIGN_OR_RETURN(const v1::DescribeResponse response, Describe(peer));
+    return static_cast<uint64_t>(response.statistics().disk_free_bytes());
   }
 
   absl::StatusOr<v1::AuditResponse> Audit(const PeerReplica& peer, const v1::AuditRequest& request,
@@ -102,6 +102,13 @@ class GrpcPeerReplicas final : public PeerReplicas {
     absl::Status status_;
     grpc::ClientContext context_;
   };
+
+  absl::StatusOr<v1::DescribeResponse> Describe(const PeerReplica& peer) {
+    auto stub = v1::ShardAdmin::NewStub(pool_->Get(peer.endpoint));
+    return Call<v1::DescribeResponse>(kAskTimeout, [&](grpc::ClientContext* context, v1::DescribeResponse* answer) {
+      return stub->Describe(context, v1::DescribeRequest(), answer);
+    });
+  }
 
   template <typename Response, typename Fn>
   absl::StatusOr<Response> Call(std::chrono::milliseconds timeout, const Fn& fn) {

@@ -42,6 +42,8 @@ class PeerReplicas {
                                                                        std::chrono::milliseconds timeout) = 0;
   // Last entry that it has applied.
   virtual absl::StatusOr<Position> Applied(const PeerReplica& peer) = 0;
+  // Free space of its disk.
+  virtual absl::StatusOr<uint64_t> FreeBytes(const PeerReplica& peer) = 0;
   virtual absl::StatusOr<terrane::v1::AuditResponse> Audit(const PeerReplica& peer,
                                                            const terrane::v1::AuditRequest& request,
                                                            std::chrono::milliseconds timeout) = 0;

@@ -34,6 +34,7 @@
 #include "shard/retention.h"
 #include "shard/segment_files.h"
 #include "shard/shard_host.h"
+#include "shard/space_watch.h"
 #include "shard/splitter.h"
 #include "shard/statistics.h"
 #include "storage/fault_injection.h"
@@ -69,6 +70,7 @@ class ShardServerImpl final : public ShardServer {
     TERRANE_RETURN_IF_ERROR(OpenHost());
     MakeFiles();
     MakeImports();
+    WatchSpace();
     TERRANE_ASSIGN_OR_RETURN(const std::string cluster, KnownCluster());
     const bool grouped = options_.members.size() > 1 || options_.join;
     if (grouped && cluster.empty()) return InvalidArgument("a group of several replicas needs --cluster");
@@ -101,6 +103,8 @@ class ShardServerImpl final : public ShardServer {
     if (retention_loop_) retention_loop_->Stop();
     if (outcomes_) outcomes_->Stop();
     if (attendance_) attendance_->Stop();
+    if (space_peers_) space_peers_->Stop();
+    if (space_) space_->Stop();
     if (imports_) imports_->Stop();
     if (exports_) exports_->Stop();
     if (files_) files_->Stop();
@@ -241,6 +245,18 @@ class ShardServerImpl final : public ShardServer {
     imports_ = std::make_unique<ImportManager>(std::move(options));
   }
 
+  void WatchSpace() {
+    space_peers_ = MakeGrpcPeerReplicas(&pool_, [this] { return Others(); });
+    SpaceWatch::Options options;
+    options.leads = [this] { return host_->proposer().ServingTerm().ok(); };
+    options.disk = [this] { return host_->store().Disk(); };
+    options.others = [this] { return space_peers_->Others(); };
+    options.free_bytes = [this](const PeerReplica& peer) { return space_peers_->FreeBytes(peer); };
+    options.hand_on = [this](ReplicaId to) { return host_->proposer().log()->TransferLeadership(to); };
+    space_ = std::make_unique<SpaceWatch>(std::move(options));
+    host_->mutable_core()->hand_on_for_space = [this](uint64_t needed) { return space_->MayHandOn(needed); };
+  }
+
   absl::Status OpenLog(const std::string& cluster) {
     replication::ReplicatedLog::Options log;
     log.directory = options_.directory / "raft";
@@ -373,6 +389,8 @@ class ShardServerImpl final : public ShardServer {
   std::unique_ptr<ImportManager> imports_;
   std::unique_ptr<replication::FileSystem> faulty_files_;  // the log's, if they are to go wrong
   std::unique_ptr<ShardHost> host_;
+  std::unique_ptr<PeerReplicas> space_peers_;
+  std::unique_ptr<SpaceWatch> space_;  // asks the host
   std::unique_ptr<StatisticsCollector> statistics_;
   std::unique_ptr<Splitter> splitter_;
   std::unique_ptr<ExportService> exports_;

@@ -19,7 +19,9 @@ absl::Status WriteOperation::Admit(std::span<const std::string_view> keys, size_
 absl::Status WriteOperation::CheckSpace(size_t bytes) const {
   if (bytes == 0) return absl::OkStatus();
   absl::Status status = core_.store->CheckSpace(bytes);
-  return status.ok() ? status : rpc::WithReason(status, v1::ErrorDetail::DISK_RESERVE);
+  if (status.ok()) return status;
+  if (core_.hand_on_for_space && core_.hand_on_for_space(bytes)) return rpc::NotLeader("");
+  return rpc::WithReason(status, v1::ErrorDetail::DISK_RESERVE);
 }
 
 absl::StatusOr<WriteOperation::Ground> WriteOperation::Stand() {

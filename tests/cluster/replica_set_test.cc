@@ -1,20 +1,17 @@
 // Replicas of a shard come, go, are wiped and damaged, on real processes, while clients write.
 //
 // TERRANE_LONG=1: 2 GB instead of 100 MB, and every kind of damage many times.
+#include "cluster/replica_set.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <random>
 
-#include "client/client.h"
-#include "document/extended_json.h"
-#include "support/await.h"
-#include "support/counter_workload.h"
 #include "support/mini_cluster.h"
 
 namespace terrane::testing {
@@ -23,86 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 using ::testing::HasSubstr;
-
-bool Long() {
-  const char* is_long = std::getenv("TERRANE_LONG");
-  return is_long != nullptr && std::string_view(is_long) != "0";
-}
-
-class ReplicaSetTest : public ::testing::Test {
- protected:
-  void Start(MiniClusterOptions options = {.shards = 1, .replicas = 3}) {
-    auto cluster = MiniCluster::Start(std::move(options));
-    ASSERT_TRUE(cluster.ok()) << cluster.status();
-    cluster_ = *std::move(cluster);
-  }
-  void StartTraffic() {
-    auto workload = test::CounterWorkload::Start(
-        {.proxy = cluster_->processes().ProxyEndpoints().front(), .collection = "test.counters", .ballast = 200});
-    ASSERT_TRUE(workload.ok()) << workload.status();
-    workload_ = *std::move(workload);
-    AwaitProgress();
-  }
-  void AwaitProgress() {
-    const absl::Status progress = workload_->AwaitProgress(100);
-    ASSERT_TRUE(progress.ok()) << progress;
-  }
-  // Every counter is right, and no replica differs from its digest.
-  void Judge() {
-    const absl::Status verified = workload_->StopAndVerify();
-    EXPECT_TRUE(verified.ok()) << verified;
-    const CliResult checked = cluster_->Terrane({"check"});
-    EXPECT_EQ(checked.exit, 0) << checked.out << checked.err;
-  }
-
-  v1::Shard Shard() const {
-    const auto list = cluster_->client().ListShards();
-    if (list.ok()) {
-      for (const v1::Shard& shard : list->shards()) {
-        if (shard.name() == "s1") return shard;
-      }
-    }
-    return {};
-  }
-  uint64_t Leader() const {
-    const v1::Shard shard = Shard();
-    for (const v1::ReplicaStatus& replica : shard.statistics().replicas()) {
-      if (replica.leader()) return replica.replica_id();
-    }
-    return 0;
-  }
-  static std::string Name(uint64_t replica) {
-    return StrCat("s1-", std::string(1, static_cast<char>('a' + replica - 1)));
-  }
-  // As the shard's leader says, within its last second.
-  bool IsVoter(uint64_t replica) const {
-    const v1::Shard shard = Shard();
-    return std::any_of(shard.statistics().replicas().begin(), shard.statistics().replicas().end(),
-                       [&](const auto& status) { return status.replica_id() == replica && !status.learner(); });
-  }
-  static int64_t WallMs() {
-    return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-  }
-  // Voter, and has applied what the leader had a moment ago; heard of since `since_ms`.
-  bool IsUpToDate(uint64_t replica, int64_t since_ms) const {
-    const v1::Shard shard = Shard();
-    if (shard.last_heartbeat_ms() < since_ms + 600) return false;
-    uint64_t leader = 0, own = 0;
-    for (const auto& status : shard.statistics().replicas()) {
-      if (status.leader()) leader = status.applied();
-      if (status.replica_id() == replica && !status.learner() && status.silent_ms() < 500) own = status.applied();
-    }
-    return own > 0 && own + 2000 > leader;
-  }
-  fs::path Data(uint64_t replica) const { return cluster_->directory() / Name(replica) / "data"; }
-  std::string LogOf(uint64_t replica) const {
-    std::ifstream file(cluster_->directory() / Name(replica) / "log");
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
-
-  std::unique_ptr<MiniCluster> cluster_;
-  std::unique_ptr<test::CounterWorkload> workload_;
-};
 
 TEST_F(ReplicaSetTest, ReplicasComeAndGoUnderTraffic) {
   Start();
@@ -181,27 +98,8 @@ TEST_F(ReplicaSetTest, T51_AnOldCopyOfAShardOfOneIsRefused) {
 TEST_F(ReplicaSetTest, AWipedReplicaComesBackWhileWritesGoOn) {
   Start();
   const int64_t bytes = Long() ? 2'000'000'000 : 100'000'000;
-  v1::CreateCollectionRequest create;
-  create.set_name("test.load");
-  ASSERT_TRUE(cluster_->client().CreateCollection(create).ok());
-  std::mt19937_64 random(1);
-  std::string text(10'000, ' ');
-  int64_t loaded = 0;
-  for (int64_t id = 0; loaded < bytes;) {
-    std::vector<std::string> batch;
-    for (int i = 0; i < 100; ++i, ++id) {
-      for (size_t at = 0; at < text.size(); at += 8) {
-        const uint64_t word = random();
-        for (size_t j = 0; j < 8; ++j) text[at + j] = static_cast<char>('a' + (word >> (8 * j)) % 26);
-      }
-      auto document = document::DocumentFromJson(StrCat("{\"_id\": ", id, ", \"text\": \"", text, "\"}"));
-      ASSERT_TRUE(document.ok()) << document.status();
-      loaded += static_cast<int64_t>(document->size());
-      batch.push_back(*std::move(document));
-    }
-    const auto inserted = cluster_->client().Insert("test.load", std::move(batch), {.deadline = milliseconds(60'000)});
-    ASSERT_TRUE(inserted.ok()) << inserted.status();
-  }
+  CreateLoad();
+  const int64_t loaded = Load(bytes);
   StartTraffic();
   const uint64_t wiped = Leader() % 3 + 1;
   ASSERT_TRUE(cluster_->processes().Kill(Name(wiped)).ok());
@@ -358,13 +256,7 @@ TEST_F(ReplicaSetTest, DamageOnOneOfThreeLosesNothing) {
     std::cout << std::endl;
   }
   Judge();
-  // Each replica, also those that do not lead, holds what its digest says.
-  for (uint64_t to = 1; to <= 3; ++to) {
-    const CliResult handed = cluster_->Terrane({"shard", "step-down", "s1", "--to", StrCat(to)});
-    EXPECT_EQ(handed.exit, 0) << handed.err;
-    const CliResult checked = cluster_->Terrane({"check"});
-    EXPECT_EQ(checked.exit, 0) << checked.out << checked.err;
-  }
+  CheckEachReplica();
 }
 
 }  // namespace

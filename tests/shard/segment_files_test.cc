@@ -34,6 +34,7 @@ class LocalPeers final : public PeerReplicas {
   absl::StatusOr<v1::HoldSegmentResponse> HoldSegment(const PeerReplica& peer, const v1::HoldSegmentRequest& request,
                                                       std::chrono::milliseconds) override;
   absl::StatusOr<Position> Applied(const PeerReplica& peer) override;
+  absl::StatusOr<uint64_t> FreeBytes(const PeerReplica&) override { return Unavailable("not asked here"); }
   absl::StatusOr<v1::AuditResponse> Audit(const PeerReplica&, const v1::AuditRequest&,
                                           std::chrono::milliseconds) override {
     return Unavailable("not asked here");
