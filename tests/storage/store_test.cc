@@ -370,9 +370,10 @@ TEST_F(StoreTest, OnDamageIsAskedByBackgroundWorkBeforeItIsFatal) {
 TEST_F(StoreTest, OnDamageIsNotAskedWhenAWriteFails) {
   int asked = 0;
   options_.on_damage = [&](const absl::Status&) { return ++asked > 0; };
-  options_.faults = FaultInjection::Create();
+  const std::shared_ptr<FaultInjection> faults = FaultInjection::Create();
+  options_.faults = faults;
   ASSERT_NO_FATAL_FAILURE(Open());
-  options_.faults->FailWrites();
+  faults->FailWrites();
   auto batch = store_->NewBatch();
   batch->PutDocument(kCopy, Key(1), "id", "lost");
   EXPECT_FALSE(batch->Commit(Next()).ok());
