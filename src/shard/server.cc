@@ -38,6 +38,7 @@
 #include "shard/splitter.h"
 #include "shard/statistics.h"
 #include "storage/fault_injection.h"
+#include "storage/write_watch.h"
 
 namespace terrane::shard {
 namespace {
@@ -45,6 +46,7 @@ namespace {
 constexpr int kSlowWorkers = 8;  // splits, audits, and completions of moves that wait for their K
 constexpr std::chrono::seconds kGrace{1};
 constexpr std::chrono::seconds kRetentionInterval{5};
+constexpr std::chrono::milliseconds kStoreWatchInterval{100};
 constexpr std::chrono::seconds kCutOff{2};  // a follower that has not heard its leader for so long serves no targets
 
 absl::Status Check(const ShardServerOptions& options) {
@@ -100,6 +102,7 @@ class ShardServerImpl final : public ShardServer {
       ending_ = true;
     }
     if (host_ && host_->proposer().log() != nullptr) HandOn(*host_->proposer().log());
+    if (store_watch_) store_watch_->Stop();
     if (retention_loop_) retention_loop_->Stop();
     if (outcomes_) outcomes_->Stop();
     if (attendance_) attendance_->Stop();
@@ -347,11 +350,26 @@ class ShardServerImpl final : public ShardServer {
     attendance_ = std::make_unique<Attendance>(&host_->core(), metadata_.get(), statistics_.get(), std::move(options));
     running_attendance_ = attendance_.get();
     retention_ = std::make_unique<Retention>(&host_->core(), RetentionOptions());
+    store_watch_ = std::make_unique<Periodic>(kStoreWatchInterval, [this] { HandOnIfTheStoreHangs(); });
     retention_loop_ = std::make_unique<Periodic>(kRetentionInterval, [this] {
       retention_->TrimOplog();
       if (attendance_->clock_agrees()) retention_->ExpireRetries();
       files_->Tidy();
     });
+  }
+
+  // While the apply thread hangs in the store nothing is acknowledged, so nothing is proposed, and the log's own watch
+  // has nothing to see: this leader would keep its office for as long as its heartbeats go on (trap T56).
+  void HandOnIfTheStoreHangs() {
+    replication::ReplicatedLog* log = host_->proposer().log();
+    const MonotonicTime began = storage::WriteUnderWaySince(host_->store());
+    if (log == nullptr || began.count() == 0) return;
+    // Twice the log's limit: RocksDB may hold a write back for a moment.
+    const MonotonicTime under_way = Clock::System()->Now() - began;
+    if (under_way < 2 * options_.timeouts.slow_disk || !log->Leader().is_leader) return;
+    LogWarn("shard", "a write to the store has been under way for too long: hands on leadership",
+            {{"ms", std::chrono::duration_cast<std::chrono::milliseconds>(under_way).count()}});
+    log->TransferLeadership().IgnoreError();  // tried again with the next round
   }
 
   static void AddReplica(ReplicaId replica, const std::string& endpoint, Attendance::Options* options) {
@@ -401,6 +419,7 @@ class ShardServerImpl final : public ShardServer {
   std::atomic<Attendance*> running_attendance_{nullptr};  // once it is made; for the apply thread
   std::unique_ptr<Retention> retention_;
   std::unique_ptr<Periodic> retention_loop_;
+  std::unique_ptr<Periodic> store_watch_;
   std::mutex stop_mutex_;
   bool stopped_ = false;
   std::mutex damage_mutex_;

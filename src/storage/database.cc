@@ -20,6 +20,18 @@ namespace {
 
 constexpr int kFatalExitCode = 70;
 
+// Says since when, as long as it lives.
+class UnderWay {
+ public:
+  explicit UnderWay(std::atomic<int64_t>* began) : began_(began) { *began_ = Clock::System()->Now().count(); }
+  ~UnderWay() { *began_ = 0; }
+  UnderWay(const UnderWay&) = delete;
+  UnderWay& operator=(const UnderWay&) = delete;
+
+ private:
+  std::atomic<int64_t>* const began_;
+};
+
 // The first background error is the last: no resuming.
 class ErrorListener : public rocksdb::EventListener {
  public:
@@ -297,11 +309,13 @@ absl::Status Database::Write(rocksdb::WriteBatch* batch, bool sync, std::string_
   options.sync = sync;
   std::lock_guard lock(write_mutex_);
   batch->Put(handle(Family::kState), ToSlice(kWritesName), EncodeNumber(++writes_));
+  const UnderWay write(&write_began_);
   return Attempt([&] { return db_->Write(options, batch); }, context);
 }
 
 absl::Status Database::SyncWal(std::string_view context) const {
   std::lock_guard lock(write_mutex_);
+  const UnderWay write(&write_began_);
   return Attempt([&] { return db_->FlushWAL(/*sync=*/true); }, context);
 }
 

@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/clock.h"
 #include "common/ids.h"
 #include "storage/keys.h"
 #include "storage/store.h"
@@ -102,6 +103,8 @@ class Database {
   // Write, SyncWal and Ingest at a time. Write adds the number of the write to the batch (wal_chain.h).
   absl::Status Write(rocksdb::WriteBatch* batch, bool sync, std::string_view context) const;
   absl::Status SyncWal(std::string_view context) const;
+  // When the Write or SyncWal under way began; 0: none is.
+  MonotonicTime write_began() const { return MonotonicTime(write_began_.load()); }
   absl::Status Ingest(const std::vector<rocksdb::IngestExternalFileArg>& arguments) const;
   // Drops the files that lie wholly in [begin, end).
   absl::Status DropFiles(Family family, std::string_view begin, std::string_view end) const;
@@ -128,6 +131,7 @@ class Database {
   std::atomic<bool> remove_{false};
   std::unique_ptr<WalChain> wal_chain_;  // outlives db_, which has its address
   mutable std::mutex write_mutex_;
+  mutable std::atomic<int64_t> write_began_{0};
   mutable uint64_t writes_ = 0;  // number of the last write; guarded by write_mutex_
 };
 

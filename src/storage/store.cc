@@ -19,6 +19,7 @@
 #include "storage/janitor.h"
 #include "storage/layout.h"
 #include "storage/views.h"
+#include "storage/write_watch.h"
 
 namespace terrane::storage {
 namespace {
@@ -244,6 +245,8 @@ class StoreImpl : public Store {
     return Position(std::max<uint64_t>(1, Present()->oplog_first.load()));
   }
 
+  MonotonicTime WriteBegan() const { return Present()->write_began(); }
+
   absl::StatusOr<DiskUsage> Disk() const override { return AskDisk(options_); }
 
   absl::Status CheckSpace(uint64_t needed) const override {
@@ -375,6 +378,11 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options) {
                                            std::move(database));
   TERRANE_RETURN_IF_ERROR(store->Recover());
   return store;
+}
+
+MonotonicTime WriteUnderWaySince(const Store& store) {
+  const auto* on_disk = dynamic_cast<const StoreImpl*>(&store);
+  return on_disk == nullptr ? MonotonicTime(0) : on_disk->WriteBegan();
 }
 
 }  // namespace terrane::storage
