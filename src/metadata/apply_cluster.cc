@@ -1,6 +1,7 @@
 // The cluster itself, its shards and settings.
 #include <algorithm>
 
+#include "common/start_number.h"
 #include "metadata/transition.h"
 
 namespace terrane::metadata {
@@ -44,9 +45,11 @@ std::string AnnounceReplicas(const v1::MetadataCommand::RegisterShard& command, 
     }
     const std::string who = StrCat("replica ", replica.replica_id(), " of ", command.name());
     if (replica.incarnation() != 0 && known->incarnation() != 0) {
-      if (replica.incarnation() == known->incarnation() && replica.start() < known->start()) {
-        return StrCat("the directory of ", who, " is an old copy: its start ", known->start(),
-                      " is known, this is start ", replica.start());
+      if (replica.incarnation() == known->incarnation() && IsOldCopy(replica.start(), known->start())) {
+        return StrCat("the directory of ", who, " is an old copy: its start ", StartCount(known->start()),
+                      " is known, this is ",
+                      StartCount(known->start()) == StartCount(replica.start()) ? "another start " : "start ",
+                      StartCount(replica.start()));
       }
       if (replica.incarnation() != known->incarnation() && alone) {
         return StrCat("the directory of ", who,

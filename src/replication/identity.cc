@@ -2,6 +2,7 @@
 
 #include <random>
 
+#include "common/start_number.h"
 #include "common/status.h"
 #include "replication/sealed_lines.h"
 
@@ -40,7 +41,7 @@ absl::StatusOr<std::unique_ptr<ReplicaDirectory>> ReplicaDirectory::Open(FileSys
     directory->start_.incarnation = RandomIncarnation();
     directory->founder_ = !join;
   }
-  ++directory->start_.start;
+  directory->start_.start = NextStart(directory->start_.start, RandomIncarnation() >> 1);
   TERRANE_RETURN_IF_ERROR(directory->Save());
   return directory;
 }
@@ -110,9 +111,9 @@ absl::Status ReplicaDirectory::Hear(ReplicaId peer, const StartId& start, bool r
     return FailedPrecondition("replica ", peer.value(), " comes with another directory than before (incarnation ",
                               start.incarnation, " instead of ", known.incarnation, ")");
   }
-  if (known.incarnation == start.incarnation && start.start < known.start) {
-    return FailedPrecondition("replica ", peer.value(), " comes with an old copy of its directory (start ", start.start,
-                              ", start ", known.start, " was heard of)");
+  if (known.incarnation == start.incarnation && IsOldCopy(start.start, known.start)) {
+    return FailedPrecondition("replica ", peer.value(), " comes with an old copy of its directory (start ",
+                              StartCount(start.start), ", start ", StartCount(known.start), " was heard of)");
   }
   peers_[peer] = start;
   std::string lines;

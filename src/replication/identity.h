@@ -14,8 +14,9 @@
 
 namespace terrane::replication {
 
-// Names one life of one directory. `start` grows by one with each start and is synced before anything is answered, so a
-// peer that has heard a greater one knows an old copy of the disk when it meets it (trap T51).
+// Names one life of one directory. `start` (common/start_number.h) is another one with each start and is synced before
+// anything is answered, so a peer that has heard of a later one knows an old copy of the disk when it meets it (trap
+// T51).
 struct StartId {
   uint64_t incarnation = 0;  // random, made with the directory
   uint64_t start = 0;

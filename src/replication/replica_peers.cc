@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/logging.h"
+#include "common/start_number.h"
 #include "common/status.h"
 #include "replication/replica.h"
 
@@ -196,9 +197,11 @@ bool Replica::CheckAcknowledged(const PeerBatch& batch) {
     empty ? Rejoin(std::move(why)) : Fatal(std::move(why));
     return false;
   }
-  if (known.start > start_.start) {
+  if (IsOldCopy(start_.start, known.start)) {
     Fatal(FailedPrecondition(where, " is an old copy: replica ", batch.from.value(), " has heard of start ",
-                             known.start, ", this is start ", start_.start));
+                             StartCount(known.start), ", this is ",
+                             StartCount(known.start) == StartCount(start_.start) ? "another start " : "start ",
+                             StartCount(start_.start)));
     return false;
   }
   if (known.start == start_.start) {

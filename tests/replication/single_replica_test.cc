@@ -5,6 +5,7 @@
 #include <set>
 #include <thread>
 
+#include "common/start_number.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "replication/file_system.h"
@@ -106,7 +107,7 @@ TEST_F(SingleReplicaTest, RestartAppliesNothingTwice) {
   EXPECT_GT(log_->Leader().term, before);
   Propose("c");
   EXPECT_THAT(machine_.Data(), ElementsAre("a", "b", "c"));
-  EXPECT_EQ(log_->Statistics().start_number, 2u);
+  EXPECT_EQ(StartCount(log_->Statistics().start_number), 2u);
 }
 
 TEST_F(SingleReplicaTest, T48_AProposalFromAnOlderTermIsRefused) {
