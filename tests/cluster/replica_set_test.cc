@@ -1,6 +1,6 @@
-// Replicas of a shard come, go, are wiped and damaged, on real processes, while clients write.
+// Replicas of a shard come, go and are wiped, on real processes, while clients write.
 //
-// TERRANE_LONG=1: 2 GB instead of 100 MB, and every kind of damage many times.
+// TERRANE_LONG=1: 2 GB instead of 100 MB.
 #include "cluster/replica_set.h"
 
 #include <gmock/gmock.h>
@@ -152,111 +152,6 @@ TEST_F(ReplicaSetTest, FollowersAnswerReadsThatMayBeStale) {
   EXPECT_NE(find({}).exit, 0);
   EXPECT_THAT(find({"--read", "follower", "--max-staleness", "10m"}).out, HasSubstr("\"_id\": 1"));
   EXPECT_NE(find({"--read", "follower", "--max-staleness", "1ms"}).exit, 0);
-}
-
-// What is done to the directory of a replica that does not run.
-struct Damage {
-  const char* name;
-  void (*apply)(const fs::path& data, std::mt19937_64* random);
-};
-
-fs::path AnyFile(const fs::path& directory, std::mt19937_64* random) {
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
-    if (entry.is_regular_file() && entry.file_size() > 0) files.push_back(entry.path());
-  }
-  std::sort(files.begin(), files.end());
-  return files.empty() ? fs::path() : files[(*random)() % files.size()];
-}
-
-void Edit(const fs::path& path, std::mt19937_64* random, size_t bytes, bool zero) {
-  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-  const uint64_t size = fs::file_size(path);
-  const uint64_t at = (*random)() % std::max<uint64_t>(1, size - std::min<uint64_t>(size, bytes) + 1);
-  std::string content(bytes, '\0');
-  file.seekg(static_cast<std::streamoff>(at));
-  file.read(content.data(), static_cast<std::streamsize>(bytes));
-  content.resize(static_cast<size_t>(file.gcount()));
-  file.clear();
-  if (zero) {
-    std::fill(content.begin(), content.end(), '\0');
-  } else if (!content.empty()) {
-    content[0] = static_cast<char>(content[0] ^ (1 << (*random)() % 8));
-  }
-  file.seekp(static_cast<std::streamoff>(at));
-  file.write(content.data(), static_cast<std::streamsize>(content.size()));
-}
-
-const Damage kDamages[] = {
-    {"flipped bit in log/",
-     [](const fs::path& data, std::mt19937_64* r) { Edit(AnyFile(data / "raft/log", r), r, 1, false); }},
-    {"flipped bit in store/",
-     [](const fs::path& data, std::mt19937_64* r) { Edit(AnyFile(data / "store", r), r, 1, false); }},
-    {"flipped bit in identity",
-     [](const fs::path& data, std::mt19937_64* r) { Edit(data / "raft/identity", r, 1, false); }},
-    {"zeroed sector", [](const fs::path& data, std::mt19937_64* r) { Edit(AnyFile(data, r), r, 512, true); }},
-    {"truncated file",
-     [](const fs::path& data, std::mt19937_64* r) {
-       const fs::path path = AnyFile(data, r);
-       fs::resize_file(path, (*r)() % fs::file_size(path));
-     }},
-    {"missing file", [](const fs::path& data, std::mt19937_64* r) { fs::remove(AnyFile(data, r)); }},
-};
-
-// Whatever is damaged on one replica of three: it is refused by name, it begins again from its peers, or what was
-// damaged is not used; nothing that was acknowledged is lost, and the replicas agree.
-TEST_F(ReplicaSetTest, DamageOnOneOfThreeLosesNothing) {
-  Start();
-  StartTraffic();
-  const int each = Long() ? 35 : 2;
-  const uint64_t seed = 20261122;
-  std::mt19937_64 random(seed);
-  std::map<std::string, std::map<std::string, int>> table;
-  for (const Damage& damage : kDamages) {
-    for (int i = 0; i < each && !HasFatalFailure(); ++i) {
-      ASSERT_TRUE(Await([&] { return Leader() != 0; }));
-      const uint64_t victim = Leader() % 3 + 1;
-      SCOPED_TRACE(StrCat(damage.name, " number ", i, " of seed ", seed, " on ", Name(victim)));
-      ASSERT_TRUE(cluster_->processes().Kill(Name(victim)).ok());
-      const fs::path kept = cluster_->directory() / "kept";
-      fs::remove_all(kept);
-      for (const char* aside : {"raft.damaged", "store.damaged"}) fs::remove_all(Data(victim) / aside);
-      damage.apply(Data(victim), &random);
-      const size_t log_before = LogOf(victim).size();
-      int64_t since = WallMs();
-      const absl::Status started = cluster_->processes().StartProcess(Name(victim));
-      std::string outcome;
-      ASSERT_TRUE(Await(
-          [&] {
-            if (cluster_->processes().Process(Name(victim))->state == tools::ProcessState::kStopped) {
-              outcome = "refused";
-            } else if (IsUpToDate(victim, since)) {
-              outcome = fs::exists(Data(victim) / "raft.damaged") ? "begun again from its peers" : "not used";
-            }
-            return !outcome.empty();
-          },
-          std::chrono::seconds(60)))
-          << LogOf(victim).substr(log_before);
-      ++table[damage.name][outcome];
-      if (outcome == "refused") {
-        // By name: the message says which file.
-        EXPECT_THAT(StrCat(started.message(), LogOf(victim).substr(log_before)), HasSubstr("data/"));
-        fs::remove_all(Data(victim));
-        since = WallMs();
-        // The last threads of the one that ended may hold its directory for a moment.
-        ASSERT_TRUE(Await([&] { return cluster_->processes().StartProcess(Name(victim)).ok(); }));
-        ASSERT_TRUE(Await([&] { return IsUpToDate(victim, since); }, std::chrono::seconds(60))) << LogOf(victim);
-      }
-      AwaitProgress();
-    }
-  }
-  for (const auto& [what, outcomes] : table) {
-    std::cout << what << ":";
-    for (const auto& [outcome, count] : outcomes) std::cout << "  " << outcome << " " << count;
-    std::cout << std::endl;
-  }
-  Judge();
-  CheckEachReplica();
 }
 
 }  // namespace
