@@ -109,7 +109,11 @@ TEST(FlowTest, AFollowerThatCannotApplyTakesNoMoreThanItMayHold) {
 // checkpoint.
 TEST(FlowTest, AFollowerThatIsAwayForLongIsNotWaitedFor) {
   constexpr uint64_t kKeep = 512 << 10;
-  ReplicaGroup group(3, [](ReplicatedLog::Options* options) { options->keep_bytes = kKeep; });
+  ReplicaGroup group(3, [](ReplicatedLog::Options* options) {
+    options->keep_bytes = kKeep;
+    // It may have been heard a moment ago when it is offered a checkpoint: the log is kept that far, for that long.
+    options->keep_for_fetch_bytes = 2 * kKeep;
+  });
   ASSERT_TRUE(group.StartAll().ok());
   const uint64_t leader = group.Leader();
   const uint64_t away = leader % 3 + 1;
