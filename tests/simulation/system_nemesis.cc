@@ -12,6 +12,11 @@ void SimulatedSystem::ChooseWeather() {
   aim_permille = world.Chance(600) ? world.random().Below(120) : 0;
   abort_permille = world.Chance(300) ? world.random().Below(60) : 0;
   split_permille = world.Chance(500) ? world.random().Below(200) : 0;
+  if (world.Chance(100)) {
+    // Much is copied again, and slowly.
+    damage_permille = 300;
+    slow_proposal_permille = 150;
+  }
   think_max = world.Chance(700) ? 60ms : 10ms;
   fault_pause_max = world.Chance(500) ? 700ms : 250ms;
 }
