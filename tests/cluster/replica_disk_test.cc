@@ -154,15 +154,15 @@ struct Fault {
 };
 
 constexpr Fault kFaults[] = {
-    {"write log from {n} times 1 fail", 20, false, true},   {"sync log from {n} times 1 fail", 20, false, true},
-    {"read log from {n} times 1 fail", 4, true, false},     {"read log from {n} times 1 flip", 4, true, true},
-    {"write wal from {n} times 1 fail", 20, false, true},   {"read wal from {n} times 1 fail", 3, true, false},
+    {"write log from {n} times 1 fail", 20, false, true},    {"sync log from {n} times 1 fail", 20, false, true},
+    {"read log from {n} times 1 fail", 4, true, false},      {"read log from {n} times 1 flip", 4, true, true},
+    {"write wal from {n} times 1 fail", 20, false, true},    {"read wal from {n} times 1 fail", 3, true, false},
     {"read wal from {n} times 1 flip", 3, true, false},      {"write sst from {n} times 1 fail", 8, true, false},
     {"sync sst from {n} times 1 fail", 4, true, false},      {"read sst from {n} times 1 fail", 12, true, true},
-    {"read sst from {n} times 1 flip", 12, true, true},     {"write manifest from {n} times 1 fail", 3, true, false},
-    {"sync manifest from {n} times 1 fail", 2, true, true}, {"read manifest from {n} times 1 fail", 2, true, false},
+    {"read sst from {n} times 1 flip", 12, true, true},      {"write manifest from {n} times 1 fail", 3, true, false},
+    {"sync manifest from {n} times 1 fail", 2, true, true},  {"read manifest from {n} times 1 fail", 2, true, false},
     {"read manifest from {n} times 1 flip", 2, true, false}, {"write other from {n} times 1 fail", 4, true, false},
-    {"sync other from {n} times 1 fail", 6, true, false},   {"read other from {n} times 1 flip", 4, true, false},
+    {"sync other from {n} times 1 fail", 6, true, false},    {"read other from {n} times 1 flip", 4, true, false},
 };
 
 TEST_F(ReplicaDiskTest, OneOperationThatFailsOrLies) {
