@@ -7,10 +7,12 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <iostream>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_format.h"
 #include "client/client.h"
 #include "support/await.h"
 #include "support/counter_workload.h"
@@ -27,6 +29,22 @@ using terrane::v1::OwnedChunk;
 enum class Victim { kSourceLeader, kSourceFollower, kTargetLeader, kTargetFollower, kMetadataLeader };
 constexpr Victim kVictims[] = {Victim::kSourceLeader, Victim::kSourceFollower, Victim::kTargetLeader,
                                Victim::kTargetFollower, Victim::kMetadataLeader};
+
+const char* NameOf(Victim victim) {
+  switch (victim) {
+    case Victim::kSourceLeader:
+      return "source leader";
+    case Victim::kSourceFollower:
+      return "source follower";
+    case Victim::kTargetLeader:
+      return "target leader";
+    case Victim::kTargetFollower:
+      return "target follower";
+    case Victim::kMetadataLeader:
+      return "metadata leader";
+  }
+  return "";
+}
 
 // Where the move is held when the victim dies.
 struct Place {
@@ -273,6 +291,11 @@ TEST_F(ReplicatedMoveTest, KillsInEveryStageLoseNothingAndEveryMoveEnds) {
     ASSERT_TRUE(restarted.ok()) << restarted;
     ASSERT_TRUE(ended.ok()) << "did not end without " << victim << ": " << ended.status();
     ++ended_as[Migration::Stage_Name(ended->stage())];
+    // The pauses hold the time for which the test has held the move, and the election.
+    std::cout << absl::StrFormat("held at %-19s %-15s killed: %s in attempt %d, writes paused %.0f ms, reads %.0f ms",
+                                 fault.place.pause_at, NameOf(fault.victim), Migration::Stage_Name(ended->stage()),
+                                 ended->attempt(), ended->figures().write_pause_ms(), ended->figures().read_pause_ms())
+              << std::endl;
   }
   for (const auto& [stage, count] : ended_as) RecordProperty(stage, count);
   EXPECT_GT(ended_as["DONE"], 0);

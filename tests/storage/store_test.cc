@@ -3,17 +3,23 @@
 
 #include <rocksdb/db.h>
 
+#include <atomic>
 #include <fstream>
+#include <future>
 #include <thread>
 
+#include "absl/strings/match.h"
 #include "storage/database.h"
 #include "support.h"
 
 namespace terrane::storage {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
+using ::testing::Ge;
 using ::testing::HasSubstr;
+using ::testing::Le;
 
 TEST_F(StoreTest, ANewStoreIsEmptyAndSurvivesReopening) {
   ASSERT_NO_FATAL_FAILURE(Open());
@@ -298,11 +304,17 @@ TEST_F(StoreTest, T33_AFlippedByteInATableIsFoundAndNamed) {
 
 // Damage that a read meets: the owner is asked, and if it does not take it over (a group of one), all else goes on.
 TEST_F(StoreTest, OnDamageIsAskedByAReadAndMayDecline) {
-  int asked = 0;
+  std::atomic<int> asked{0};
   bool take = false;
-  options_.on_damage = [&](const absl::Status& why) {
+  std::promise<void> over;
+  options_.on_damage = [&, end = over.get_future().share()](const absl::Status& why) {
     EXPECT_EQ(why.code(), absl::StatusCode::kDataLoss) << why;
     EXPECT_THAT(why.ToString(), HasSubstr(".sst"));
+    if (absl::StrContains(why.message(), "background work")) {
+      // RocksDB compacts what no snapshot needs any more, when it likes: this test is about reads.
+      end.wait();
+      return true;
+    }
     ++asked;
     return take;
   };
@@ -328,6 +340,7 @@ TEST_F(StoreTest, OnDamageIsAskedByAReadAndMayDecline) {
   EXPECT_FALSE(View(kCopy)->GetDocument(kCopy, Key(1), "id").ok());
   EXPECT_EQ(asked, 3);
   EXPECT_TRUE(fatal_.ok()) << fatal_;
+  over.set_value();
 }
 
 // Damage that a compaction meets.
@@ -349,6 +362,7 @@ TEST_F(StoreTest, OnDamageIsAskedByBackgroundWorkBeforeItIsFatal) {
     Put(kCopy, 0, 200, "some text");
     ASSERT_NO_FATAL_FAILURE(DamageDocuments());
     auto met = over.get_future();
+    int opened = 1;
     for (int i = 0; i < 8 && met.wait_for(std::chrono::seconds(0)) != std::future_status::ready; ++i) {
       auto batch = store_->NewBatch();
       batch->PutDocument(kCopy, Key(100), "id", StrCat("text", i));
@@ -356,11 +370,17 @@ TEST_F(StoreTest, OnDamageIsAskedByBackgroundWorkBeforeItIsFatal) {
       batch.reset();
       store_.reset();
       auto store = Store::Open(options_);  // flushes what the write-ahead log holds
-      if (!store.ok()) break;              // it is met while it opens
+      ++opened;
+      if (!store.ok()) break;  // it is met while it opens
       store_ = *std::move(store);
     }
     ASSERT_EQ(met.wait_for(std::chrono::seconds(20)), std::future_status::ready);
-    EXPECT_EQ(ended, take ? 0 : 1);
+    // Once for each store that has met it.
+    if (take) {
+      EXPECT_EQ(ended, 0);
+    } else {
+      EXPECT_THAT(ended.load(), AllOf(Ge(1), Le(opened)));
+    }
     store_.reset();
     std::filesystem::remove_all(options_.directory);
   }
