@@ -94,7 +94,11 @@ void RoutedCall::Answered(const grpc::Status& answer) {
     if (!AnyReplica()) link_->Answered(endpoint_);
     return End(CallEnd::kAnswered, absl::OkStatus());
   }
-  const absl::Status status = rpc::FromGrpc(answer);
+  absl::Status status = rpc::FromGrpc(answer);
+  // Not by the application (Attempt looks at that): the shard is ending, or another leader was announced. Should it be
+  // the last word, it must be one that says "try again".
+  const bool cancelled = absl::IsCancelled(status);
+  if (cancelled) status = Unavailable("the request was broken off: ", MessageOf(status));
   auto detail = rpc::DetailOf(status);
   last_error_ = status;
   // Every write bears a RetryId (document_service.h), so all requests may be repeated.
@@ -132,7 +136,7 @@ void RoutedCall::Answered(const grpc::Status& answer) {
       }
       if (link_->Failed(endpoint_, status) && quick_retries_++ < kQuickRetries) return AttemptAgain();
       // Cancelled because another one was announced (CancelAtOtherLeaders): it need not wait.
-      if (absl::IsCancelled(status) && link_->Leader().endpoint != endpoint_ && quick_retries_++ < kQuickRetries) {
+      if (cancelled && link_->Leader().endpoint != endpoint_ && quick_retries_++ < kQuickRetries) {
         return AttemptAgain();
       }
       return Pause();

@@ -509,6 +509,28 @@ TEST_F(ProxyServerTest, ANewLeaderIsAskedWhatTheOldOneHasNotAnswered) {
   EXPECT_EQ(updated->modified(), 1);
 }
 
+// Nobody answers in time: the last word is not that the proxy has broken off its own request.
+TEST_F(ProxyServerTest, ANewLeaderThatIsSilentTooLeavesNoCancellation) {
+  FakeShard other(&world_, &executor_);
+  auto other_server = *rpc::Server::Start({}, {&other});
+  metadata_.AddShard("a", {server_a_->address(), other_server->address()}, server_a_->address());
+  ASSERT_TRUE(Insert({"a"}).ok());
+  {
+    std::lock_guard lock(world_.mutex);
+    a_.silent = true;
+    a_.requests = 0;
+    for (int i = 0; i < 100; ++i) other.refuse.push_back(absl::CancelledError("it is ending"));
+  }
+  auto update = std::async(std::launch::async, [&] { return Update(Id("a"), Inc(), false, 400ms); });
+  ASSERT_TRUE(::terrane::testing::Await([&] {
+    std::lock_guard lock(world_.mutex);
+    return a_.requests > 0;
+  }));
+  metadata_.AnnounceLeader("a", other_server->address());
+  const absl::Status status = update.get().status();
+  EXPECT_TRUE(absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) << status;
+}
+
 TEST_F(ProxyServerTest, ASilentShardCostsNoMoreThanTheDeadline) {
   ASSERT_TRUE(Insert({"a"}).ok());
   {
