@@ -181,6 +181,8 @@ class Membership : public Repeated {
         seconds(60));
     if (!removed) return Annotate(last, StrCat("cannot remove ", added_->name));
     TERRANE_RETURN_IF_ERROR(p_.cluster->processes().ForgetReplica(added_->name).status());
+    // A local cluster gives no name twice while the directory of the one that bore it is there.
+    std::filesystem::remove_all(p_.cluster->directory() / added_->name);
     added_.reset();
     return absl::OkStatus();
   }
