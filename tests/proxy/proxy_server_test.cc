@@ -117,6 +117,24 @@ class ProxyServerTest : public ::testing::Test {
   }
   static std::string Id(const std::string& id) { return Builder().Append("_id", id).Finish(); }
   static std::string Inc() { return Builder().Append("$inc", Builder().Append("n", 1)).Finish(); }
+  // An update that a has not answered when `other`, another replica of its shard, is announced as the leader.
+  absl::StatusOr<v1::UpdateResponse> UpdateWhileTheOfficeChanges(FakeShard* other, std::chrono::milliseconds deadline) {
+    auto server = *rpc::Server::Start({}, {other});
+    metadata_.AddShard("a", {server_a_->address(), server->address()}, server_a_->address());
+    EXPECT_TRUE(Insert({"a"}).ok());
+    {
+      std::lock_guard lock(world_.mutex);
+      a_.silent = true;
+      a_.requests = 0;
+    }
+    auto update = std::async(std::launch::async, [&] { return Update(Id("a"), Inc(), false, deadline); });
+    EXPECT_TRUE(::terrane::testing::Await([&] {
+      std::lock_guard lock(world_.mutex);
+      return a_.requests > 0;
+    }));
+    metadata_.AnnounceLeader("a", server->address());
+    return update.get();
+  }
   // The left chunk is b's from now on, under copy 30.
   v1::Route MovedLeft() { return Route("", middle_, 30, 2, "b"); }
   void MoveLeft(bool source_knows) {
@@ -490,21 +508,7 @@ TEST_F(ProxyServerTest, TheLeaderIsFoundByItsHint) {
 TEST_F(ProxyServerTest, ANewLeaderIsAskedWhatTheOldOneHasNotAnswered) {
   FakeShard other(&world_, &executor_);
   other.owned.push_back({left_});
-  auto other_server = *rpc::Server::Start({}, {&other});
-  metadata_.AddShard("a", {server_a_->address(), other_server->address()}, server_a_->address());
-  ASSERT_TRUE(Insert({"a"}).ok());
-  {
-    std::lock_guard lock(world_.mutex);
-    a_.silent = true;
-    a_.requests = 0;
-  }
-  auto update = std::async(std::launch::async, [&] { return Update(Id("a"), Inc(), false, 900ms); });
-  ASSERT_TRUE(::terrane::testing::Await([&] {
-    std::lock_guard lock(world_.mutex);
-    return a_.requests > 0;
-  }));
-  metadata_.AnnounceLeader("a", other_server->address());
-  const auto updated = update.get();
+  const auto updated = UpdateWhileTheOfficeChanges(&other, 900ms);
   ASSERT_TRUE(updated.ok()) << updated.status();
   EXPECT_EQ(updated->modified(), 1);
 }
@@ -512,22 +516,8 @@ TEST_F(ProxyServerTest, ANewLeaderIsAskedWhatTheOldOneHasNotAnswered) {
 // Nobody answers in time: the last word is not that the proxy has broken off its own request.
 TEST_F(ProxyServerTest, ANewLeaderThatIsSilentTooLeavesNoCancellation) {
   FakeShard other(&world_, &executor_);
-  auto other_server = *rpc::Server::Start({}, {&other});
-  metadata_.AddShard("a", {server_a_->address(), other_server->address()}, server_a_->address());
-  ASSERT_TRUE(Insert({"a"}).ok());
-  {
-    std::lock_guard lock(world_.mutex);
-    a_.silent = true;
-    a_.requests = 0;
-    for (int i = 0; i < 100; ++i) other.refuse.push_back(absl::CancelledError("it is ending"));
-  }
-  auto update = std::async(std::launch::async, [&] { return Update(Id("a"), Inc(), false, 400ms); });
-  ASSERT_TRUE(::terrane::testing::Await([&] {
-    std::lock_guard lock(world_.mutex);
-    return a_.requests > 0;
-  }));
-  metadata_.AnnounceLeader("a", other_server->address());
-  const absl::Status status = update.get().status();
+  for (int i = 0; i < 100; ++i) other.refuse.push_back(absl::CancelledError("it is ending"));
+  const absl::Status status = UpdateWhileTheOfficeChanges(&other, 400ms).status();
   EXPECT_TRUE(absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) << status;
 }
 
