@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "common/process.h"
+#include "support/temp_directory.h"
 
 namespace terrane {
 namespace {
@@ -50,7 +51,8 @@ TEST(CommandLineTest, FlagsOfEveryType) {
 }
 
 TEST(CommandLineTest, FlagBeatsEnvironmentBeatsFileBeatsDefault) {
-  const std::filesystem::path file = std::filesystem::path(testing::TempDir()) / "terrane_command_line_test.toml";
+  const TempDirectory directory("command-line");
+  const std::filesystem::path file = directory / "settings.toml";
   ASSERT_TRUE(WriteFileAtomically(file,
                                   "# comment\nreplica = 2\nmax-hold = \"2s\"\ndir = \"/from/file\"\n"
                                   "tls = true\nmetadata = \"a:1,b:2\"\n")
@@ -85,7 +87,8 @@ TEST(CommandLineTest, BadValuesNameTheSetting) {
 }
 
 TEST(CommandLineTest, UnknownNameInTheFileIsRefused) {
-  const std::filesystem::path file = std::filesystem::path(testing::TempDir()) / "terrane_command_line_test2.toml";
+  const TempDirectory directory("command-line");
+  const std::filesystem::path file = directory / "settings.toml";
   ASSERT_TRUE(WriteFileAtomically(file, "dir = \"/d\"\nreplcia = 2\n").ok());
   Settings s;
   testing::internal::CaptureStderr();

@@ -9,6 +9,7 @@
 #include "common/disk_faults.h"
 #include "common/process.h"
 #include "common/status.h"
+#include "support/temp_directory.h"
 
 namespace terrane {
 namespace {
@@ -111,16 +112,10 @@ TEST(DiskRulesTest, WhatMakesNoSenseIsRefusedByLine) {
 
 class DiskFaultsTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    directory_ = std::filesystem::path(::testing::TempDir()) / "disk_faults_test";
-    std::filesystem::remove_all(directory_);
-    std::filesystem::create_directories(directory_);
-  }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
   void Write(std::string_view rules) { ASSERT_TRUE(WriteFileAtomically(file(), rules).ok()); }
   std::filesystem::path file() const { return directory_ / "rules"; }
 
-  std::filesystem::path directory_;
+  TempDirectory directory_{"disk-faults"};
 };
 
 TEST_F(DiskFaultsTest, TheFileHoldsFromItsRenameOn) {

@@ -7,6 +7,7 @@
 
 #include "common/ids.h"
 #include "common/process.h"
+#include "support/temp_directory.h"
 
 namespace terrane {
 namespace {
@@ -38,8 +39,8 @@ TEST(LoggingTest, TextIsQuotedSoThatALineStaysOneLine) {
 }
 
 TEST(LoggingTest, FileGetsLinesOfTheLevelAndAbove) {
-  const std::filesystem::path file = std::filesystem::path(testing::TempDir()) / "terrane_logging_test.log";
-  std::filesystem::remove(file);
+  const TempDirectory directory("logging");
+  const std::filesystem::path file = directory / "log";
   ASSERT_TRUE(StartLogging(LogLevel::kInfo, file.string()).ok());
   LogDebug("test", "not this one");
   LogInfo("test", "fence applied", {{"migration", 7}});

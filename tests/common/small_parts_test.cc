@@ -9,6 +9,7 @@
 #include "common/process.h"
 #include "common/random.h"
 #include "common/units.h"
+#include "support/temp_directory.h"
 
 namespace terrane {
 namespace {
@@ -99,7 +100,8 @@ TEST(ProcessTest, ExitCodes) {
 }
 
 TEST(ProcessTest, FilesAreWrittenWhole) {
-  const std::filesystem::path file = std::filesystem::path(testing::TempDir()) / "terrane_process_test";
+  const TempDirectory directory("process");
+  const std::filesystem::path file = directory / "address";
   ASSERT_TRUE(WriteFileAtomically(file, "127.0.0.1:1\n").ok());
   ASSERT_TRUE(WriteFileAtomically(file, "127.0.0.1:2\n").ok());
   EXPECT_EQ(ReadWholeFile(file).value(), "127.0.0.1:2\n");

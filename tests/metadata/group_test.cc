@@ -11,6 +11,7 @@
 #include "metadata/server.h"
 #include "rpc/channel.h"
 #include "rpc/leader_client.h"
+#include "support/temp_directory.h"
 #include "terrane/v1/cluster.grpc.pb.h"
 #include "terrane/v1/metadata.grpc.pb.h"
 
@@ -41,8 +42,6 @@ std::vector<int> FreePorts(int n) {
 class GroupTest : public ::testing::Test {
  protected:
   GroupTest() {
-    std::string pattern = ::testing::TempDir() + "metadata_group_XXXXXX";
-    directory_ = mkdtemp(pattern.data());
     for (int port : FreePorts(3)) {
       endpoints_.push_back(StrCat("127.0.0.1:", port));
       members_.push_back({ReplicaId(members_.size() + 1), endpoints_.back()});
@@ -51,13 +50,10 @@ class GroupTest : public ::testing::Test {
     for (int i = 0; i < 3; ++i) Start(i);
     client_ = std::make_unique<rpc::LeaderClient>(&pool_, endpoints_);
   }
-  ~GroupTest() override {
-    servers_.clear();
-    std::filesystem::remove_all(directory_);
-  }
+  ~GroupTest() override { servers_.clear(); }
 
   void Start(int i) {
-    auto server = MetadataServer::Start({.directory = StrCat(directory_, "/m", i + 1),
+    auto server = MetadataServer::Start({.directory = directory_ / StrCat("m", i + 1),
                                          .listen = endpoints_[i],
                                          .cluster = "test",
                                          .replica = members_[i].replica,
@@ -102,7 +98,7 @@ class GroupTest : public ::testing::Test {
     return 0;
   }
 
-  std::string directory_;
+  TempDirectory directory_{"metadata-group"};
   FakeShard s1_, s2_;
   rpc::ChannelPool pool_;
   std::vector<std::string> endpoints_;

@@ -9,6 +9,7 @@
 #include "fake_shard.h"
 #include "rpc/channel.h"
 #include "support/await.h"
+#include "support/temp_directory.h"
 #include "terrane/v1/cluster.grpc.pb.h"
 #include "terrane/v1/metadata.grpc.pb.h"
 
@@ -17,18 +18,11 @@ namespace {
 
 class ServerTest : public ::testing::Test {
  protected:
-  ServerTest() {
-    std::string pattern = ::testing::TempDir() + "metadata_server_XXXXXX";
-    directory_ = mkdtemp(pattern.data());
-    Start();
-  }
-  ~ServerTest() override {
-    server_.reset();
-    std::filesystem::remove_all(directory_);
-  }
+  ServerTest() { Start(); }
+  ~ServerTest() override { server_.reset(); }
 
   void Start() {
-    auto server = MetadataServer::Start({.directory = directory_});
+    auto server = MetadataServer::Start({.directory = directory_.path()});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     channel_ = rpc::MakeChannel(server_->address(), {.own_connection = true});
@@ -113,7 +107,7 @@ class ServerTest : public ::testing::Test {
     return events;
   }
 
-  std::string directory_;
+  TempDirectory directory_{"metadata-server"};
   FakeShard s1_, s2_;
   std::unique_ptr<MetadataServer> server_;
   std::shared_ptr<grpc::Channel> channel_;

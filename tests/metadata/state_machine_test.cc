@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "metadata/snapshot_file.h"
+#include "support/temp_directory.h"
 
 namespace terrane::metadata {
 namespace {
@@ -17,12 +18,6 @@ namespace fs = std::filesystem;
 
 class StateMachineTest : public ::testing::Test {
  protected:
-  StateMachineTest() {
-    std::string pattern = ::testing::TempDir() + "metadata_machine_XXXXXX";
-    directory_ = mkdtemp(pattern.data());
-  }
-  ~StateMachineTest() override { fs::remove_all(directory_); }
-
   std::unique_ptr<MetadataStateMachine> Open() {
     auto machine = MetadataStateMachine::Open(directory_ / "state");
     EXPECT_TRUE(machine.ok()) << machine.status();
@@ -55,7 +50,7 @@ class StateMachineTest : public ::testing::Test {
     std::ofstream(file, std::ios::binary | std::ios::trunc) << content;
   }
 
-  fs::path directory_;
+  TempDirectory directory_{"metadata-machine"};
 };
 
 TEST_F(StateMachineTest, WhatIsDurableSurvives) {

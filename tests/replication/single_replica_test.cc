@@ -13,6 +13,7 @@
 #include "support/await.h"
 #include "support/fault_file_system.h"
 #include "support/list_machine.h"
+#include "support/temp_directory.h"
 
 namespace terrane::replication {
 namespace {
@@ -378,11 +379,10 @@ TEST(SingleReplicaPowerCut, APlantedMissingSyncIsFound) {
 }
 
 TEST(RealDisk, AGroupOfOneOverRealFiles) {
-  const std::filesystem::path directory = std::filesystem::path(::testing::TempDir()) / "terrane_real_disk_log";
-  std::filesystem::remove_all(directory);
+  const TempDirectory directory("real-disk");
   ListMachine machine(FileSystem::System());
   ReplicatedLog::Options options;
-  options.directory = directory;
+  options.directory = directory.path();
   options.identity = {"c1", "s1", ReplicaId(1)};
   options.members = {{ReplicaId(1), ""}};
   std::atomic<int> applied{0};
@@ -398,7 +398,6 @@ TEST(RealDisk, AGroupOfOneOverRealFiles) {
     ASSERT_TRUE(Await([&] { return applied == 50 * (round + 1); }));
   }
   EXPECT_EQ(machine.Data().size(), 100u);
-  std::filesystem::remove_all(directory);
 }
 
 }  // namespace

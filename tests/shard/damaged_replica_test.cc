@@ -20,6 +20,7 @@
 #include "rpc/status.h"
 #include "shard/server.h"
 #include "support/await.h"
+#include "support/temp_directory.h"
 #include "terrane/v1/metadata.grpc.pb.h"
 #include "terrane/v1/shard.grpc.pb.h"
 
@@ -47,8 +48,6 @@ class Metadata final : public v1::Metadata::Service {
 class DamagedReplicaTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "terrane-replica-XXXXXX").string();
-    directory_ = mkdtemp(pattern.data());
     auto metadata = rpc::Server::Start({}, {&metadata_});
     ASSERT_TRUE(metadata.ok()) << metadata.status();
     metadata_server_ = *std::move(metadata);
@@ -72,7 +71,6 @@ class DamagedReplicaTest : public ::testing::Test {
   void TearDown() override {
     for (auto& server : servers_) server.reset();
     metadata_server_.reset();
-    fs::remove_all(directory_);
   }
 
   fs::path Data(uint64_t id) const { return directory_ / std::to_string(id); }
@@ -205,7 +203,7 @@ class DamagedReplicaTest : public ::testing::Test {
     return 0;
   }
 
-  fs::path directory_;
+  TempDirectory directory_{"replica"};
   Metadata metadata_;
   std::unique_ptr<rpc::Server> metadata_server_;
   std::vector<replication::Member> members_;

@@ -1,11 +1,11 @@
 // What no power cut explains: a whole shard does not start on it, says which file, and changes nothing. T49, T72.
 #include <gmock/gmock.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <future>
 
 #include "power_clients.h"
+#include "support/temp_directory.h"
 
 namespace terrane::shard {
 namespace {
@@ -16,15 +16,10 @@ using ::testing::HasSubstr;
 class DamagedShardTest : public ::testing::Test {
  protected:
   DamagedShardTest() : world_(1), mover_(1, &world_) {
-    std::string pattern = (std::filesystem::temp_directory_path() / "terrane-damage-XXXXXX").string();
-    directory_ = mkdtemp(pattern.data());
-    shard_ = std::make_unique<PowerShard>(directory_, "s1", nullptr, [](const absl::Status&) {});
+    shard_ = std::make_unique<PowerShard>(directory_.path(), "s1", nullptr, [](const absl::Status&) {});
     world_.shards = {shard_.get()};
   }
-  ~DamagedShardTest() override {
-    shard_.reset();
-    std::filesystem::remove_all(directory_);
-  }
+  ~DamagedShardTest() override { shard_.reset(); }
 
   // Some documents in several segments of the log, and an orderly stop.
   void SetUp() override {
@@ -54,7 +49,7 @@ class DamagedShardTest : public ::testing::Test {
     return first;
   }
 
-  std::filesystem::path directory_;
+  TempDirectory directory_{"damage"};
   std::unique_ptr<PowerShard> shard_;
   PowerWorld world_;
   PowerMover mover_;

@@ -23,6 +23,7 @@
 #include "shard/proposer.h"
 #include "shard/state_records.h"
 #include "storage/store.h"
+#include "support/temp_directory.h"
 
 namespace terrane::shard {
 namespace v1 = terrane::v1;
@@ -145,8 +146,6 @@ class MoveFixture : public testing::Test {
   static constexpr Token kToken{5};
 
   MoveFixture() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "terrane-move-XXXXXX").string();
-    directory_ = mkdtemp(pattern.data());
     source_ = std::make_unique<MiniShard>(directory_ / "s1", "s1");
     target_ = std::make_unique<MiniShard>(directory_ / "s2", "s2");
     target_->driver.segment_bytes = 64 << 10;
@@ -156,7 +155,6 @@ class MoveFixture : public testing::Test {
   ~MoveFixture() override {
     target_.reset();
     source_.reset();
-    std::filesystem::remove_all(directory_);
   }
   void SetUp() override {
     ASSERT_NO_FATAL_FAILURE(source_->Start());
@@ -361,7 +359,7 @@ class MoveFixture : public testing::Test {
     }
   }
 
-  std::filesystem::path directory_;
+  TempDirectory directory_{"move"};
   KeyRange range_;
   Token token_ = kToken;  // that writes bear
   std::unique_ptr<MiniShard> source_;

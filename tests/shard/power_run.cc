@@ -11,6 +11,7 @@
 #include "power_mover.h"
 #include "shard/state_records.h"
 #include "support/await.h"
+#include "support/temp_directory.h"
 
 namespace terrane::shard {
 namespace {
@@ -18,21 +19,17 @@ namespace {
 constexpr int kClients = 3;
 
 // In memory, where the machine has such a place: what survives is decided by the faults, not by the machine.
-std::filesystem::path MakeDirectory() {
+std::filesystem::path WhereToRun() {
   std::error_code error;
   const auto space = std::filesystem::space("/dev/shm", error);
   const bool memory = !error && space.available > (1 << 29) && access("/dev/shm", W_OK) == 0;
-  std::string pattern =
-      ((memory ? std::filesystem::path("/dev/shm") : std::filesystem::temp_directory_path()) / "terrane-power-XXXXXX")
-          .string();
-  if (mkdtemp(pattern.data()) == nullptr) std::abort();
-  return pattern;
+  return memory ? "/dev/shm" : "";
 }
 
 class Run {
  public:
   Run(uint64_t seed, int cuts, PlantedMistake mistake)
-      : cuts_(cuts), mistake_(mistake), random_(seed), directory_(MakeDirectory()), world_(kClients + 1) {
+      : cuts_(cuts), mistake_(mistake), random_(seed), world_(kClients + 1) {
     for (const char* name : {"s1", "s2"}) {
       shards_.push_back(std::make_unique<PowerShard>(
           directory_ / name, name, [this] { world_.power.OnOperation(); },
@@ -48,11 +45,7 @@ class Run {
     }
   }
 
-  ~Run() {
-    shards_.clear();
-    std::error_code ignored;
-    std::filesystem::remove_all(directory_, ignored);
-  }
+  ~Run() { shards_.clear(); }
 
   PowerReport Execute() {
     if (Prepare()) {
@@ -245,7 +238,7 @@ class Run {
   const int cuts_;
   const PlantedMistake mistake_;
   std::mt19937_64 random_;
-  const std::filesystem::path directory_;
+  const TempDirectory directory_{"power", WhereToRun()};
   PowerWorld world_;
   std::vector<std::unique_ptr<PowerShard>> shards_;
   std::unique_ptr<PowerMover> mover_;

@@ -11,6 +11,7 @@
 #include "common/status.h"
 #include "shard/convert.h"
 #include "support/await.h"
+#include "support/temp_directory.h"
 
 namespace terrane::shard {
 namespace {
@@ -152,9 +153,7 @@ absl::StatusOr<Position> LocalPeers::Applied(const PeerReplica& peer) {
 class SegmentFilesTest : public ::testing::Test {
  protected:
   SegmentFilesTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "terrane-files-XXXXXX").string();
-    directory_ = mkdtemp(pattern.data());
-    for (const char* name : {"a", "b", "c"}) nodes_[name] = std::make_unique<Node>(directory_, &nodes_, name);
+    for (const char* name : {"a", "b", "c"}) nodes_[name] = std::make_unique<Node>(directory_.path(), &nodes_, name);
   }
   ~SegmentFilesTest() override {
     for (auto& [name, node] : nodes_) node->slow = false;
@@ -162,7 +161,6 @@ class SegmentFilesTest : public ::testing::Test {
     // Calls that are under way reach into other nodes.
     for (auto& [name, node] : nodes_) node->Make(nullptr);
     nodes_.clear();
-    std::filesystem::remove_all(directory_);
   }
 
   storage::BuiltSegment Build(Node& node, int from = 0) {
@@ -179,7 +177,7 @@ class SegmentFilesTest : public ::testing::Test {
     return node.files().HoldOnMajority(kMove, kCopy, built.files, [] { return false; });
   }
 
-  std::filesystem::path directory_;
+  TempDirectory directory_{"files"};
   Nodes nodes_;
   Node& a_() { return *nodes_["a"]; }
   Node& b_() { return *nodes_["b"]; }

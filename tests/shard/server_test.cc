@@ -14,6 +14,7 @@
 #include "rpc/channel.h"
 #include "rpc/server.h"
 #include "rpc/status.h"
+#include "support/temp_directory.h"
 #include "terrane/v1/metadata.grpc.pb.h"
 #include "terrane/v1/shard.grpc.pb.h"
 
@@ -62,9 +63,6 @@ class FakeMetadataService final : public v1::Metadata::Service {
 class ServerTest : public testing::Test {
  protected:
   void SetUp() override {
-    directory_ = std::filesystem::temp_directory_path() /
-                 ("shard-server-" + std::to_string(::getpid()) + "-" + std::to_string(next_directory_++));
-    std::filesystem::remove_all(directory_);
     auto server = rpc::Server::Start({}, {&metadata_});
     ASSERT_TRUE(server.ok());
     metadata_server_ = *std::move(server);
@@ -72,11 +70,10 @@ class ServerTest : public testing::Test {
   void TearDown() override {
     server_.reset();
     metadata_server_.reset();
-    std::filesystem::remove_all(directory_);
   }
   ShardServerOptions Options() {
     ShardServerOptions options;
-    options.directory = directory_;
+    options.directory = directory_.path();
     options.shard = "s1";
     options.metadata = {metadata_server_->address()};
     return options;
@@ -132,8 +129,7 @@ class ServerTest : public testing::Test {
     return response.count();
   }
 
-  static inline int next_directory_ = 0;
-  std::filesystem::path directory_;
+  TempDirectory directory_{"shard-server"};
   FakeMetadataService metadata_;
   std::unique_ptr<rpc::Server> metadata_server_;
   std::unique_ptr<ShardServer> server_;

@@ -22,6 +22,7 @@
 #include "shard/shard_host.h"
 #include "shard/state_records.h"
 #include "storage/fault_injection.h"
+#include "support/temp_directory.h"
 
 namespace terrane::shard {
 
@@ -30,17 +31,8 @@ class ShardFixture : public testing::Test {
  protected:
   static constexpr CopyId kCopy{10};
 
-  void SetUp() override {
-    directory_ = std::filesystem::temp_directory_path() /
-                 ("shard-test-" + std::to_string(::getpid()) + "-" + std::to_string(next_directory_++));
-    std::filesystem::remove_all(directory_);
-    std::filesystem::create_directories(directory_);
-    Open();
-  }
-  void TearDown() override {
-    host_.reset();
-    std::filesystem::remove_all(directory_);
-  }
+  void SetUp() override { Open(); }
+  void TearDown() override { host_.reset(); }
 
   void Open() {
     ShardHost::Options options;
@@ -192,8 +184,7 @@ class ShardFixture : public testing::Test {
     }
   }
 
-  static inline int next_directory_ = 0;
-  std::filesystem::path directory_;
+  TempDirectory directory_{"shard"};
   std::shared_ptr<storage::FaultInjection> faults_;
   std::function<storage::DiskUsage()> disk_usage_;
   std::chrono::milliseconds retry_lifetime_{std::chrono::minutes(30)};

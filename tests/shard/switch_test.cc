@@ -406,7 +406,7 @@ TEST_F(SwitchTest, DiskReserveRefusesWritesAndLetsDeletesPass) {
   const absl::Status refused = Insert(R"({"_id": 2, "k": "a"})");
   EXPECT_TRUE(absl::IsResourceExhausted(refused));
   EXPECT_EQ(rpc::ReasonOf(refused), Reason::DISK_RESERVE);
-  EXPECT_NE(MessageOf(refused).find(directory_.string()), std::string_view::npos) << refused;
+  EXPECT_NE(MessageOf(refused).find(directory_.path().native()), std::string_view::npos) << refused;
   EXPECT_EQ(Get("a", 1), R"({"_id":1,"k":"a"})");
   EXPECT_EQ(Modify(ModifyOf("a", 1, ""))->deleted(), 1);
 }

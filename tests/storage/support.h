@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -16,6 +15,7 @@
 #include "common/strings.h"
 #include "storage/fault_injection.h"
 #include "storage/store.h"
+#include "support/temp_directory.h"
 
 namespace terrane::storage {
 
@@ -47,18 +47,13 @@ inline std::string Key(uint64_t n) {
 class StoreTest : public ::testing::Test {
  protected:
   StoreTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "terrane-storage-XXXXXX").string();
-    directory_ = mkdtemp(pattern.data());
     options_.directory = directory_ / "data";
     options_.block_cache_bytes = 4 << 20;
     options_.write_buffer_bytes = 1 << 20;
     options_.drop_pause = std::chrono::milliseconds(0);
     options_.on_fatal = [this](const absl::Status& status) { fatal_ = status; };
   }
-  ~StoreTest() override {
-    store_.reset();
-    std::filesystem::remove_all(directory_);
-  }
+  ~StoreTest() override { store_.reset(); }
 
   void Open() {
     store_.reset();
@@ -129,7 +124,7 @@ class StoreTest : public ::testing::Test {
     return built.ok() ? *built : BuiltSegment{};
   }
 
-  std::filesystem::path directory_;
+  TempDirectory directory_{"storage"};
   StoreOptions options_;
   std::unique_ptr<Store> store_;
   absl::Status fatal_;
