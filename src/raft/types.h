@@ -161,6 +161,11 @@ struct Message {
   std::vector<Entry> entries;
   std::shared_ptr<const SnapshotReference> snapshot;  // never null in InstallSnapshot, null in all others
 
+  // What only the leader of `term` sends, and what a follower's log and state come from.
+  bool IsOfLeader() const {
+    return type == MessageType::kAppend || type == MessageType::kHeartbeat || type == MessageType::kInstallSnapshot;
+  }
+
   // Votes and heartbeats, which must not wait behind documents: the host gives them a connection of their own.
   bool IsUrgent() const { return type != MessageType::kAppend && type != MessageType::kInstallSnapshot; }
 };

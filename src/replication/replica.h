@@ -114,7 +114,14 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   std::vector<ReplicaId> OthersLocked() const;
   void AdoptConfigurationLocked();
   void AllowVotingLocked();
-  bool TakeStartLocked(const PeerBatch& batch);
+  enum class Sender {
+    kMember,          // by all that the configuration says; ReplicaDirectory::Hear has the last word
+    kJoining,         // with a directory that waits to be taken in; it says nothing else
+    kOtherDirectory,  // not the one that the configuration names
+  };
+  Sender SenderLocked(const PeerBatch& batch) const;
+  void RefuseLocked(const PeerBatch& batch, std::string_view why);
+  void FollowOtherDirectoryLocked(PeerBatch batch);
   void MaintainMembersLocked(MonotonicTime now);
   bool TakeBackLocked(ReplicaId id, const StartId& start, MonotonicTime now);
   bool EnoughAnswerLocked(const std::vector<ReplicaId>& voters, MonotonicTime now) const;

@@ -113,21 +113,39 @@ void Replica::AdoptConfigurationLocked() {
   AllowVotingLocked();
 }
 
-// False: its directory is not the one that the group knows it by; nothing that it says counts.
-bool Replica::TakeStartLocked(const PeerBatch& batch) {
+Replica::Sender Replica::SenderLocked(const PeerBatch& batch) const {
   const MemberRecord record = RecordOf(core_.configuration(), batch.from);
-  if (record.incarnation == batch.start.incarnation) return true;
-  if (batch.joining) {
-    joining_[batch.from] = batch.start;
-    return false;
-  }
-  if (record.incarnation == 0) return true;  // a founder that was not named yet: Hear() knows whether it is the first
+  if (record.incarnation == batch.start.incarnation) return Sender::kMember;
+  if (batch.joining) return Sender::kJoining;
+  // A founder that was not named yet: Hear() knows whether it is the first.
+  return record.incarnation == 0 ? Sender::kMember : Sender::kOtherDirectory;
+}
+
+void Replica::RefuseLocked(const PeerBatch& batch, std::string_view why) {
   if (complained_.insert(batch.from).second) {
-    LogWarn("replication", "refuses traffic of another directory of a peer",
-            {{"group", options_.identity.group}, {"replica", options_.identity.replica}, {"from", batch.from}});
+    LogWarn("replication", "refuses traffic of a peer",
+            {{"group", options_.identity.group},
+             {"replica", options_.identity.replica},
+             {"from", batch.from},
+             {"why", why}});
   }
   SendBatchLocked(batch.from, false, true, {});  // it learns from what we acknowledge
-  return false;
+}
+
+// No vote and no answer of another directory counts. But whoever leads a term was elected by a majority that knows its
+// directory, and nobody else leads that term: what only a leader says is true whichever directory we know it by. A
+// replica that was away while the leader's directory was replaced has nobody else to hear of it from.
+void Replica::FollowOtherDirectoryLocked(PeerBatch batch) {
+  std::erase_if(batch.messages, [](const raft::Message& message) { return !message.IsOfLeader(); });
+  // Before anything else, what we acknowledge: a founder's directory that is the wrong one does not go on.
+  if (heard_[batch.from] != batch.start) RefuseLocked(batch, "the group knew it by another directory");
+  if (batch.messages.empty()) return;
+  const MonotonicTime now = Now();
+  const Term term = batch.messages.back().term;
+  for (raft::Message& message : batch.messages) StepLocked(std::move(message), now);
+  // In memory only, so that it takes our answers: the configuration that names it is in what it sends.
+  if (term == core_.term() && core_.leader() == batch.from) heard_[batch.from] = batch.start;
+  DriveLocked();
 }
 
 void Replica::Rejoin(absl::Status why) {

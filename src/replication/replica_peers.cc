@@ -153,7 +153,16 @@ void Replica::TakeBatch(PeerBatch batch) {
   bool named = false;  // the group knows the sender by this very directory
   {
     std::lock_guard lock(mutex_);
-    if (closed_ || dead_ || !TakeStartLocked(batch)) return;
+    if (closed_ || dead_) return;
+    switch (SenderLocked(batch)) {
+      case Sender::kMember:
+        break;
+      case Sender::kJoining:
+        joining_[batch.from] = batch.start;
+        return;
+      case Sender::kOtherDirectory:
+        return FollowOtherDirectoryLocked(std::move(batch));
+    }
     named = RecordOf(core_.configuration(), batch.from).incarnation == batch.start.incarnation;
   }
   absl::Status heard = directory_->Hear(batch.from, batch.start, named);
@@ -164,10 +173,8 @@ void Replica::TakeBatch(PeerBatch batch) {
   const MemberRecord record = RecordOf(core_.configuration(), batch.from);
   if (record.incarnation == 0 || heard.ok()) heard_[batch.from] = directory_->Known(batch.from);
   if (!heard.ok()) {
-    if (complained_.insert(batch.from).second)
-      LogWarn("replication", "refuses traffic of a peer",
-              {{"group", me.group}, {"replica", me.replica}, {"from", batch.from}, {"why", MessageOf(heard)}});
-    return SendBatchLocked(batch.from, false, true, {});  // it learns from what we acknowledge
+    const bool old_copy = directory_->Known(batch.from).incarnation == batch.start.incarnation;
+    return old_copy ? RefuseLocked(batch, MessageOf(heard)) : FollowOtherDirectoryLocked(std::move(batch));
   }
   complained_.erase(batch.from);
   if (batch.greeting) SendBatchLocked(batch.from, false, true, {});

@@ -196,6 +196,46 @@ TEST(MembersTest, T51_AWipedReplicaDoesNotHelpToForgetWhatItAcknowledged) {
   EXPECT_EQ(group[wiped].machine.Data(), (std::vector<std::string>{"first", "acknowledged", "last"}));
 }
 
+// A replica that was away knows the present leader by a directory that is gone, and has nobody but this leader to tell it
+// of the one that took its place.
+TEST(MembersTest, AReplicaThatWasAwayFollowsALeaderWhoseDirectoryItDoesNotKnow) {
+  for (const bool by_checkpoint : {false, true}) {
+    std::atomic<bool> join{false};
+    ReplicaGroup group(5, [&](auto* options) {
+      options->join = options->identity.replica == ReplicaId(4) && join;
+      if (by_checkpoint) options->keep_bytes = 128 << 10;
+    });
+    ASSERT_TRUE(group.StartAll().ok());
+    ASSERT_TRUE(group.ProposeSomewhere("x"));
+    ASSERT_TRUE(group.AwaitEqual(1));
+    group.Stop(5);
+    Wipe(&group, 4);
+    join = true;
+    ASSERT_TRUE(group.Start(4).ok());
+    ASSERT_TRUE(Await([&] {
+      const auto member = Find(group[group.Leader()].log.get(), 4);
+      return member && member->voter;
+    }));
+    size_t proposed = 1;
+    ASSERT_TRUE(Await([&] {
+      group.ProposeSomewhere(std::string(4000, 'x'));
+      ++proposed;
+      return !by_checkpoint || group[group.Leader()].log->Statistics().first.value() > 10;
+    }));
+    ASSERT_TRUE(Await([&] {
+      const uint64_t leader = group.Leader();
+      if (leader == 4) return true;
+      (void)group[leader].log->TransferLeadership(ReplicaId(4));
+      return false;
+    }));
+    ASSERT_TRUE(group.Start(5).ok());
+    EXPECT_TRUE(Await([&] { return group[5].machine.Data().size() == proposed; })) << by_checkpoint;
+    EXPECT_EQ(group.Leader(), 4u);
+    ASSERT_TRUE(group.ProposeSomewhere("y"));
+    EXPECT_TRUE(group.AwaitEqual(proposed + 1));
+  }
+}
+
 TEST(MembersTest, T55_AWipedReplicaBehindTheCutTakesACheckpointBeforeItVotes) {
   std::atomic<bool> join{false};
   ReplicaGroup group(3, [&](auto* options) {
