@@ -196,8 +196,8 @@ TEST(MembersTest, T51_AWipedReplicaDoesNotHelpToForgetWhatItAcknowledged) {
   EXPECT_EQ(group[wiped].machine.Data(), (std::vector<std::string>{"first", "acknowledged", "last"}));
 }
 
-// A replica that was away knows the present leader by a directory that is gone, and has nobody but this leader to tell it
-// of the one that took its place.
+// A replica that was away knows the present leader by a directory that is gone, and has nobody but this leader to tell
+// it of the one that took its place.
 TEST(MembersTest, AReplicaThatWasAwayFollowsALeaderWhoseDirectoryItDoesNotKnow) {
   for (const bool by_checkpoint : {false, true}) {
     std::atomic<bool> join{false};
