@@ -249,6 +249,11 @@ void SystemLedger::NoteStep(ShardReplica& replica, const v1::ShardEntry& entry, 
         world.Probe("K");
         const shard::MoveRef move = shard::FromProto(entry.complete().move());
         complete_[{replica.shard(), move.id}] = move.attempt;
+        const auto repair = repairs_.find({replica.shard(), CopyId(entry.complete().copy_id())});
+        if (repair != repairs_.end() && repair->second.begun) {
+          Fail(StrCat("K on ", replica.shard(), " while a part of ", repair->second.range.ToString(),
+                      " is copied again"));
+        }
       }
       // What was verified cannot differ: nothing is damaged behind the verification.
       if (result.outcome == Outcome::kDigestMismatch) Fail("source and target differ at K");
@@ -263,15 +268,44 @@ void SystemLedger::NoteStep(ShardReplica& replica, const v1::ShardEntry& entry, 
     case v1::ShardEntry::kImportBatch:
       if (result.outcome == Outcome::kHole) world.Probe("batch of the tail refused: a hole");
       if (result.outcome == Outcome::kAlready) world.Probe("batch of the tail that is in already");
+      if (applied) NoteBatch(replica, entry.import_batch());
       break;
     case v1::ShardEntry::kBeginRangeRepair:
       if (result.outcome == Outcome::kTooOld) world.Probe("repair refused because of its position");
+      if (applied) NoteRepair(replica, entry.begin_range_repair());
+      break;
+    case v1::ShardEntry::kDropCopy:
+      if (applied) repairs_.erase({replica.shard(), CopyId(entry.drop_copy().copy_id())});
       break;
     case v1::ShardEntry::kRecertify:
       Fail(StrCat("a running digest was wrong on ", replica.shard()));
       break;
     default:
       break;
+  }
+}
+
+void SystemLedger::NoteRepair(ShardReplica& replica, const v1::BeginRangeRepair& entry) {
+  Repair& repair = repairs_[{replica.shard(), CopyId(entry.copy_id())}];
+  const KeyRange range = shard::FromProto(entry.range());
+  if (repair.begun && repair.range != range) {
+    Fail(StrCat("range ", range.ToString(), " is copied again on ", replica.shard(), " while only a part of ",
+                repair.range.ToString(), " is"));
+  }
+  repair.range = range;
+  repair.position = Position(entry.source_position());
+}
+
+void SystemLedger::NoteBatch(ShardReplica& replica, const v1::ImportBatch& entry) {
+  const auto repair = repairs_.find({replica.shard(), CopyId(entry.copy_id())});
+  if (repair == repairs_.end()) return;
+  if (entry.repair_last()) {
+    repairs_.erase(repair);
+  } else if (entry.repair_position() != 0) {
+    repair->second.begun = true;
+  } else if (repair->second.begun && Position(entry.to_position()) > repair->second.position) {
+    Fail(StrCat("the tail on ", replica.shard(), " is at ", entry.to_position(), ", and only a part of ",
+                repair->second.range.ToString(), " is copied again as of ", repair->second.position.value()));
   }
 }
 

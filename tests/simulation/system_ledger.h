@@ -8,6 +8,8 @@
 //   owners         Of each key at most one shard's log says that it is owned and writable.
 //   tokens         The token under which a key is written never goes back; M1 to M6 of the metadata state.
 //   ended attempts After the end of an attempt stands in a shard's log nothing of it takes effect there.
+//   ranges         Of a range that is copied again in parts nothing else happens before the last part: neither does the
+//                  tail go on behind its position, nor is another range begun, nor the copy complete (trap T73).
 //   digests        The running digest of every chunk is that of a scan; replicas that applied the same hold the same.
 #pragma once
 
@@ -81,6 +83,8 @@ class SystemLedger {
   bool Merge(const std::string& name, Key* key, const std::string& document, size_t* length);
   void CheckReaders(const std::string& name, std::optional<uint64_t> value);
   void NoteStep(ShardReplica& replica, const v1::ShardEntry& entry, const shard::EntryResult& result);
+  void NoteRepair(ShardReplica& replica, const v1::BeginRangeRepair& entry);
+  void NoteBatch(ShardReplica& replica, const v1::ImportBatch& entry);
   void CheckOwners();
   // The replica whose state is that of the group's log as far as it was ever applied; nullptr: it is down.
   ShardReplica* Foremost(const RaftGroup& group);
@@ -91,7 +95,14 @@ class SystemLedger {
   using MoveAtShard = std::pair<std::string, MigrationId>;
   std::map<MoveAtShard, Attempt> ended_;     // by its end in the shard's log
   std::map<MoveAtShard, Attempt> complete_;  // K stood
-  std::map<uint64_t, int> stages_;           // of moves, as last seen
+  // Ranges that are being copied again, by shard and copy.
+  struct Repair {
+    KeyRange range;
+    Position position;
+    bool begun = false;  // a part of it is there
+  };
+  std::map<std::pair<std::string, CopyId>, Repair> repairs_;
+  std::map<uint64_t, int> stages_;  // of moves, as last seen
   std::optional<v1::MetadataState> metadata_;
 };
 
