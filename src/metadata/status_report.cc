@@ -20,6 +20,8 @@ constexpr std::chrono::milliseconds kProbe(300);
 // A move that does nothing for longer is worth a sentence.
 constexpr int64_t kSlowStageMs = 30'000;
 constexpr double kLowDisk = 0.05;
+// Its leader hears a replica that is well many times a second.
+constexpr int64_t kReplicaSilenceMs = 3'000;
 
 // A call without effect; a node that does not lead answers NOT_LEADER, which is an answer.
 struct Probe {
@@ -75,6 +77,24 @@ void AddMetadataNodes(Node& node, rpc::ChannelPool* pool, v1::StatusResponse* re
   }
 }
 
+void CheckReplicas(const std::string& shard, const v1::ShardStatistics& statistics, v1::StatusResponse* response) {
+  int voters = 0;
+  int answering = 0;
+  for (const v1::ReplicaStatus& replica : statistics.replicas()) {
+    const bool answers = replica.leader() || replica.silent_ms() < kReplicaSilenceMs;
+    voters += replica.learner() ? 0 : 1;
+    answering += !replica.learner() && answers ? 1 : 0;
+    if (!answers) {
+      response->add_problems(StrCat("replica ", replica.replica_id(), " of shard ", shard, " at ", replica.endpoint(),
+                                    " has not been heard of for ", replica.silent_ms() / 1000, " s"));
+    }
+  }
+  if (voters > 1 && answering == voters / 2 + 1) {
+    response->add_problems(
+        StrCat("no further replica of shard ", shard, " may fail: exactly a majority of its voters answers"));
+  }
+}
+
 void CheckShard(const v1::Shard& shard, const ShardRegistry& registry, MonotonicTime now,
                 v1::StatusResponse* response) {
   const auto silence = std::chrono::duration_cast<std::chrono::seconds>(now - registry.SilentSince(shard.name()));
@@ -85,6 +105,7 @@ void CheckShard(const v1::Shard& shard, const ShardRegistry& registry, Monotonic
   }
   if (!report) return;
   const auto& statistics = report->statistics;
+  if (silence < kShardSilence) CheckReplicas(shard.name(), statistics, response);
   const int64_t total = statistics.disk_total_bytes();
   const auto reserve = static_cast<int64_t>(DefaultDiskReserve(static_cast<uint64_t>(total)));
   const auto low = static_cast<int64_t>(kLowDisk * static_cast<double>(total));

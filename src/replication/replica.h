@@ -141,6 +141,7 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   bool CheckAcknowledged(const PeerBatch& batch);
   void StepLocked(raft::Message message, MonotonicTime now);
   void SendLocked(std::vector<raft::Message> messages);
+  PeerBatch MakeBatchLocked(ReplicaId to);
   void SendBatchLocked(ReplicaId to, bool greeting, bool urgent, std::vector<raft::Message> messages);
   void GreetLocked(MonotonicTime now);
   void CheckDiskLocked(MonotonicTime now);

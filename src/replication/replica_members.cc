@@ -63,6 +63,7 @@ std::vector<MemberStatus> Replica::Members() const {
         if (peer.id != id) continue;
         member.match = peer.match;
         member.applied = peer.applied;
+        member.fetching = peer.state == raft::ProgressState::kSnapshot;
         member.silent = std::chrono::duration_cast<std::chrono::milliseconds>(now - peer.heard_at);
       }
       members.push_back(std::move(member));
@@ -129,7 +130,15 @@ void Replica::RefuseLocked(const PeerBatch& batch, std::string_view why) {
              {"from", batch.from},
              {"why", why}});
   }
-  SendBatchLocked(batch.from, false, true, {});  // it learns from what we acknowledge
+  // It learns from what we acknowledge.
+  PeerBatch answer = MakeBatchLocked(batch.from);
+  const MemberRecord record = RecordOf(core_.configuration(), batch.from);
+  const bool replaced = record.incarnation != 0 && record.incarnation != batch.start.incarnation;
+  if (replaced && core_.configuration_index() <= core_.commit()) {
+    answer.acknowledged = {record.incarnation, 0};
+    answer.replaced_at = core_.configuration_index();
+  }
+  options_.transport->Send(std::move(answer), true);
 }
 
 // No vote and no answer of another directory counts. But whoever leads a term was elected by a majority that knows its

@@ -190,8 +190,19 @@ bool Replica::CheckAcknowledged(const PeerBatch& batch) {
   const std::string where = StrCat("directory ", options_.directory.string(), " of replica ",
                                    options_.identity.replica.value(), " of ", options_.identity.group);
   if (known.incarnation != start_.incarnation) {
-    // Meant for the directory before this one, which is gone.
-    if (!directory_->founder()) return false;
+    if (!directory_->founder()) {
+      bool replaced = false;
+      {
+        std::lock_guard lock(mutex_);
+        replaced = !JoiningLocked() && batch.replaced_at > core_.configuration_index();
+      }
+      if (replaced) {
+        Rejoin(FailedPrecondition(where, " is an old one: as of position ", batch.replaced_at.value(),
+                                  " the group knows this replica with another"));
+      }
+      // Else it was meant for the directory before this one, which is gone.
+      return false;
+    }
     absl::Status why =
         FailedPrecondition(where, " is new or another one, but replica ", batch.from.value(),
                            " knows this replica with its data: the wrong disk, or an empty one under an old id");
@@ -236,7 +247,7 @@ void Replica::SendLocked(std::vector<raft::Message> messages) {
   for (auto& [lane, batch] : lanes) SendBatchLocked(lane.first, false, lane.second, std::move(batch));
 }
 
-void Replica::SendBatchLocked(ReplicaId to, bool greeting, bool urgent, std::vector<raft::Message> messages) {
+PeerBatch Replica::MakeBatchLocked(ReplicaId to) {
   PeerBatch batch;
   batch.cluster = options_.identity.cluster;
   batch.group = options_.identity.group;
@@ -244,8 +255,13 @@ void Replica::SendBatchLocked(ReplicaId to, bool greeting, bool urgent, std::vec
   batch.to = to;
   batch.start = start_;
   batch.acknowledged = heard_[to];
-  batch.greeting = greeting;
   batch.joining = JoiningLocked();
+  return batch;
+}
+
+void Replica::SendBatchLocked(ReplicaId to, bool greeting, bool urgent, std::vector<raft::Message> messages) {
+  PeerBatch batch = MakeBatchLocked(to);
+  batch.greeting = greeting;
   batch.messages = std::move(messages);
   options_.transport->Send(std::move(batch), urgent);
 }

@@ -85,8 +85,9 @@ struct MemberStatus {
   std::string address;
   bool voter = false;
   bool leads = false;
-  Position match;    // up to which its log is known to agree with the leader's
-  Position applied;  // as it last said
+  Position match;         // up to which its log is known to agree with the leader's
+  Position applied;       // as it last said
+  bool fetching = false;  // a checkpoint, because the log that it lacks is cut
   std::chrono::milliseconds silent{0};
 };
 

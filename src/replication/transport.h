@@ -30,6 +30,7 @@ struct PeerBatch {
   StartId acknowledged;   // the greatest start of the receiver that the sender knows of; zeros: none
   bool greeting = false;  // the sender asks for any batch in return
   bool joining = false;   // its directory is new: it has no vote and wants to be taken in (again)
+  Position replaced_at;   // raft.proto has the rule
   std::vector<raft::Message> messages;
 };
 

@@ -90,6 +90,7 @@ v1::RaftBatch ToProto(PeerBatch batch) {
   if (batch.acknowledged.incarnation != 0) Put(batch.acknowledged, proto.mutable_acknowledged());
   proto.set_greeting(batch.greeting);
   proto.set_joining(batch.joining);
+  proto.set_replaced_at(batch.replaced_at.value());
   for (const raft::Message& message : batch.messages) Put(message, proto.add_messages());
   return proto;
 }
@@ -104,6 +105,7 @@ PeerBatch FromProto(v1::RaftBatch* proto) {
   batch.acknowledged = Take(proto->acknowledged());
   batch.greeting = proto->greeting();
   batch.joining = proto->joining();
+  batch.replaced_at = Position(proto->replaced_at());
   for (v1::RaftMessage& m : *proto->mutable_messages()) {
     raft::Message message;
     if (Take(&m, &message)) batch.messages.push_back(std::move(message));

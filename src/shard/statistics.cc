@@ -50,6 +50,7 @@ void StatisticsCollector::AddReplicas(v1::ShardStatistics* statistics) const {
     replica->set_applied(member.applied.value());
     replica->set_match(member.match.value());
     replica->set_silent_ms(member.silent.count());
+    replica->set_fetching_checkpoint(member.fetching);
   }
 }
 

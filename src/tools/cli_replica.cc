@@ -105,6 +105,7 @@ void PrintReplicas(const Cli& cli, const v1::Shard& shard) {
     for (const v1::ReplicaStatus& status : shard.statistics().replicas()) {
       if (status.replica_id() != replica.replica_id()) continue;
       if (status.leader()) role = "leader";
+      if (status.fetching_checkpoint()) role += ", fetches a checkpoint";
       applied = StrCat(status.applied());
       heard = status.leader() ? "-" : status.silent_ms() < 1000 ? "now" : StrCat(status.silent_ms() / 1000, " s ago");
     }

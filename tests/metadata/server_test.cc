@@ -248,6 +248,28 @@ TEST_F(ServerTest, StatusSaysInSentencesWhatIsWrong) {
   EXPECT_EQ(full.metadata(0).endpoint(), server_->address());
   EXPECT_EQ(full.shards(0).leader_endpoint(), s1_.address());
 
+  // One of its replicas is gone, another one is new.
+  heartbeat.mutable_statistics()->set_disk_free_bytes(900'000'000);
+  const auto add = [&](uint64_t id, int64_t silent_ms) {
+    v1::ReplicaStatus* replica = heartbeat.mutable_statistics()->add_replicas();
+    replica->set_replica_id(id);
+    replica->set_endpoint(absl::StrCat("host:", id));
+    replica->set_silent_ms(silent_ms);
+    return replica;
+  };
+  add(1, 0)->set_leader(true);
+  add(2, 40);
+  add(3, 12'300);
+  add(4, 40)->set_learner(true);
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(metadata_->ShardHeartbeat(&context, heartbeat, &heard).ok());
+  }
+  full = status();
+  ASSERT_EQ(full.problems_size(), 2) << full.DebugString();
+  EXPECT_EQ(full.problems(0), "replica 3 of shard s1 at host:3 has not been heard of for 12 s");
+  EXPECT_EQ(full.problems(1), "no further replica of shard s1 may fail: exactly a majority of its voters answers");
+
   // Nothing more comes from it.
   std::string problems;
   EXPECT_TRUE(terrane::testing::Await([&] {

@@ -179,6 +179,14 @@ TEST(FlowTest, TheLogBehindAFetchIsKeptUpToABound) {
       std::unique_lock lock(mutex);
       wake.wait(lock, [&] { return asked; });
     }
+    const auto fetching = [&] {
+      const auto members = group[leader].log->Members();
+      return std::any_of(members.begin(), members.end(), [&](const MemberStatus& member) {
+        EXPECT_FALSE(member.fetching && member.replica != ReplicaId(away));
+        return member.fetching;
+      });
+    };
+    EXPECT_TRUE(fetching());
     write(200);
     if (within) {
       EXPECT_LE(group[leader].log->Statistics().first, needed);
@@ -192,6 +200,7 @@ TEST(FlowTest, TheLogBehindAFetchIsKeptUpToABound) {
       wake.notify_all();
     }
     EXPECT_TRUE(group.AwaitEqual(count));
+    EXPECT_TRUE(Await([&] { return !fetching(); }));
     if (within) {
       EXPECT_EQ(group[away].machine.installs(), 1);
       // It is cut when nobody needs it any more.

@@ -167,6 +167,47 @@ TEST(MembersTest, T51_AWipedReplicaComesBackAsALearnerThenVotes) {
   EXPECT_TRUE(group.AwaitEqual(7));
 }
 
+TEST(MembersTest, T51_ADirectoryThatWasReplacedBeginsAgain) {
+  std::atomic<bool> join{false};
+  std::atomic<int> rejoins{0};
+  ReplicaGroup group(3, [&](auto* options) {
+    options->join = options->identity.replica == ReplicaId(3) && join;
+    if (options->identity.replica == ReplicaId(3)) options->on_rejoin = [&](const absl::Status&) { ++rejoins; };
+  });
+  ASSERT_TRUE(group.StartAll().ok());
+  ASSERT_TRUE(group.ProposeSomewhere("x"));
+  ASSERT_TRUE(group.AwaitEqual(1));
+  join = true;
+  std::map<std::string, std::string> last_week;
+  Position applied;
+  // Two times a directory of number 3 is lost and another one takes its place; the one in between is kept.
+  for (size_t data = 2; data <= 3; ++data) {
+    Wipe(&group, 3);
+    ASSERT_TRUE(group.Start(3).ok());
+    ASSERT_TRUE(Await([&] {
+      const auto member = Find(group[group.Leader(3)].log.get(), 3);
+      return member && member->voter;
+    }));
+    ASSERT_TRUE(group.ProposeSomewhere("x"));
+    ASSERT_TRUE(group.AwaitEqual(data));
+    group.Stop(3);
+    if (data == 2) {
+      last_week = group[3].disk.Image();
+      applied = group[3].machine.Applied();
+    }
+  }
+  EXPECT_EQ(rejoins, 0);
+  group[3].disk.Restore(last_week);
+  group[3].machine.SetApplied(applied);
+  ASSERT_TRUE(group.Start(3).ok());
+  // It is told so, instead of waiting for ever for somebody to listen.
+  ASSERT_TRUE(Await([&] { return rejoins == 1; }));
+  EXPECT_TRUE(group[3].Fatal().ok());
+  Wipe(&group, 3);
+  ASSERT_TRUE(group.Start(3).ok());
+  EXPECT_TRUE(group.AwaitEqual(3));
+}
+
 TEST(MembersTest, T51_AWipedReplicaDoesNotHelpToForgetWhatItAcknowledged) {
   std::atomic<bool> join{false};
   uint64_t wiped = 0;

@@ -60,7 +60,7 @@ TEST_F(ReadModesTest, ALocalReadAsksNobodyButNeedsALeader) {
   EXPECT_EQ(rpc::ReasonOf(Get(v1::LOCAL)), Reason::NOT_LEADER);
 }
 
-TEST_F(ReadModesTest, AFollowerAnswersWithinTheBoundOnly) {
+TEST_F(ReadModesTest, T03_AFollowerAnswersWithinTheBoundOnly) {
   log_.SetLeader(false, false, Term(7));
   const MonotonicTime now = Clock::System()->Now();
   log_.SetLeaderContact(now);

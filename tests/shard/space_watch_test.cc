@@ -53,7 +53,7 @@ class SpaceWatchTest : public ::testing::Test {
   std::unique_ptr<SpaceWatch> watch_;
 };
 
-TEST_F(SpaceWatchTest, HandsOnToAVoterWithSpaceBeforeAWriteIsRefused) {
+TEST_F(SpaceWatchTest, T56_HandsOnToAVoterWithSpaceBeforeAWriteIsRefused) {
   free_ = {{"two", 60}, {"three", 500}, {"four", 900}};
   Start();
   EXPECT_TRUE(testing::Await([&] { return handed_to_ == 3; }));
