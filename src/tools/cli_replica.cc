@@ -23,13 +23,21 @@ struct ReplicaOptions {
   bool no_wait = false;
 };
 
-absl::StatusOr<uint64_t> NumberOf(Cli& cli, std::string_view flag, const std::string& replica) {
+absl::StatusOr<uint64_t> NumberOf(Cli& cli, std::string_view flag, const std::string& shard,
+                                  const std::string& replica) {
   uint64_t number = 0;
   if (absl::SimpleAtoi(replica, &number) && number > 0) return number;
-  if (cli.directory.empty()) return InvalidArgument(flag, ": \"", replica, "\" is not the number of a replica");
+  if (cli.directory.empty()) {
+    return InvalidArgument(flag, ": \"", replica,
+                           "\" is not the number of a replica; give its number (terrane shard replica list ", shard,
+                           "), or --dir of the local cluster to use names");
+  }
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<LocalCluster> cluster, cli.OpenCluster());
   TERRANE_ASSIGN_OR_RETURN(const ProcessInfo info, cluster->Process(replica));
   if (info.process.role != Role::kShard) return InvalidArgument(flag, ": ", replica, " is no replica of a shard");
+  if (info.process.shard != shard) {
+    return InvalidArgument(flag, ": ", replica, " is a replica of ", info.process.shard, ", not of ", shard);
+  }
   return info.process.replica;
 }
 
@@ -148,7 +156,7 @@ absl::StatusOr<Added> Add(Cli& cli, client::Client& client, const std::string& s
   } else {
     if (number.empty())
       return InvalidArgument("--replica is missing: the number that the new replica was started with");
-    TERRANE_ASSIGN_OR_RETURN(added.replica, NumberOf(cli, "--replica", number));
+    TERRANE_ASSIGN_OR_RETURN(added.replica, NumberOf(cli, "--replica", shard, number));
     added.endpoint = endpoint;
   }
   TERRANE_RETURN_IF_ERROR(Change(cli, client, shard, v1::ADD, added.replica, added.endpoint).status());
@@ -181,7 +189,7 @@ absl::StatusOr<int> RunAdd(Cli& cli, const ReplicaOptions& options) {
 
 absl::StatusOr<int> RunPromote(Cli& cli, const ReplicaOptions& options) {
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
-  TERRANE_ASSIGN_OR_RETURN(const uint64_t replica, NumberOf(cli, "--replica", options.replica));
+  TERRANE_ASSIGN_OR_RETURN(const uint64_t replica, NumberOf(cli, "--replica", options.shard, options.replica));
   TERRANE_RETURN_IF_ERROR(Change(cli, *client, options.shard, v1::PROMOTE, replica).status());
   PrintDone(cli, StrCat("replica ", replica, " of ", options.shard, " is a voter"), options.shard, replica);
   return kExitOk;
@@ -202,7 +210,7 @@ absl::Status Remove(Cli& cli, client::Client& client, const std::string& shard, 
 
 absl::StatusOr<int> RunRemove(Cli& cli, const ReplicaOptions& options) {
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
-  TERRANE_ASSIGN_OR_RETURN(const uint64_t replica, NumberOf(cli, "--replica", options.replica));
+  TERRANE_ASSIGN_OR_RETURN(const uint64_t replica, NumberOf(cli, "--replica", options.shard, options.replica));
   const std::optional<ProcessInfo> process = ProcessOf(cli, options.shard, replica);
   TERRANE_RETURN_IF_ERROR(Remove(cli, *client, options.shard, replica));
   PrintDone(cli,
@@ -215,7 +223,7 @@ absl::StatusOr<int> RunRemove(Cli& cli, const ReplicaOptions& options) {
 
 absl::StatusOr<int> RunReplace(Cli& cli, const ReplicaOptions& options) {
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
-  TERRANE_ASSIGN_OR_RETURN(const uint64_t old, NumberOf(cli, "--replica", options.replica));
+  TERRANE_ASSIGN_OR_RETURN(const uint64_t old, NumberOf(cli, "--replica", options.shard, options.replica));
   TERRANE_ASSIGN_OR_RETURN(const v1::Shard before, FindShard(cli, *client, options.shard));
   bool member = false;
   for (const v1::ShardReplica& known : before.replicas()) member = member || known.replica_id() == old;
@@ -233,7 +241,7 @@ absl::StatusOr<int> RunStepDown(Cli& cli, const ReplicaOptions& options) {
   v1::StepDownRequest request;
   request.set_shard(options.shard);
   if (!options.replica.empty()) {
-    TERRANE_ASSIGN_OR_RETURN(const uint64_t to, NumberOf(cli, "--to", options.replica));
+    TERRANE_ASSIGN_OR_RETURN(const uint64_t to, NumberOf(cli, "--to", options.shard, options.replica));
     request.set_to(to);
   }
   const absl::StatusOr<v1::StepDownResponse> response = client->StepDown(request, cli.Call());

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "common/strings.h"
 #include "tools/cluster_file.h"
 
 namespace terrane::tools {
@@ -103,6 +104,53 @@ TEST_F(CliTest, HelpAndVersion) {
   EXPECT_THAT(move, HasSubstr("--max-pause"));
   EXPECT_THAT(move, HasSubstr("With every command: --dir DIR"));
   EXPECT_THAT(Terrane({"chunk", "move", "--help"}).out, Not(HasSubstr("reversible")));
+}
+
+// A local cluster that does not run.
+class CliDirectoryTest : public CliTest {
+ protected:
+  void SetUp() override {
+    CliTest::SetUp();
+    ASSERT_NE(mkdtemp(directory_.data()), nullptr);
+    ClusterFile file;
+    for (const char* shard : {"s1", "s2"}) {
+      for (uint64_t replica : {1, 2, 3}) {
+        file.processes.push_back({StrCat(shard, "-", std::string(1, static_cast<char>('a' + replica - 1))),
+                                  Role::kShard,
+                                  shard,
+                                  replica,
+                                  "127.0.0.1:1",
+                                  {}});
+      }
+    }
+    file.processes.push_back({"p1", Role::kProxy, "", 0, "127.0.0.1:1", {}});
+    ASSERT_TRUE(file.Save(directory_).ok());
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+
+  std::string directory_ = testing::TempDir() + "terrane-cli-XXXXXX";
+};
+
+TEST_F(CliDirectoryTest, AReplicaOfAnotherShardIsNotMeant) {
+  for (std::vector<const char*> arguments :
+       std::vector<std::vector<const char*>>{{"shard", "replica", "remove", "s1", "--replica", "s2-b"},
+                                             {"shard", "replica", "replace", "s1", "--replica", "s2-b"},
+                                             {"shard", "replica", "promote", "s1", "--replica", "s2-b"},
+                                             {"shard", "step-down", "s1", "--to", "s2-b"}}) {
+    const std::string words = arguments[2];
+    arguments.insert(arguments.end(), {"--dir", directory_.c_str(), "--proxy", "127.0.0.1:1", "--deadline", "100ms"});
+    const Result result = Terrane(arguments);
+    EXPECT_EQ(result.exit, 2) << words;
+    EXPECT_THAT(result.err, HasSubstr("s2-b is a replica of s2, not of s1")) << words;
+  }
+}
+
+TEST_F(CliTest, ANameOfAReplicaNeedsTheDirectory) {
+  const Result result = Terrane({"shard", "replica", "remove", "s1", "--replica", "s1-a", "--proxy", "127.0.0.1:1"});
+  EXPECT_EQ(result.exit, 2);
+  EXPECT_EQ(result.err,
+            "error: --replica: \"s1-a\" is not the number of a replica; give its number (terrane shard replica list "
+            "s1), or --dir of the local cluster to use names\n");
 }
 
 TEST_F(CliTest, AProxyThatIsNotThereCouldNotAnswer) {
