@@ -1,4 +1,4 @@
-#include <mutex>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -6,6 +6,7 @@
 #include "document/extended_json.h"
 #include "document/projection.h"
 #include "proxy/page_walk.h"
+#include "proxy/page_window.h"
 #include "proxy/read_statements.h"
 #include "proxy/router.h"
 #include "rpc/status.h"
@@ -160,24 +161,9 @@ class FindStatement : public std::enable_shared_from_this<FindStatement> {
       stream_->WriteAndFinish(std::move(response), absl::OkStatus());
       return go_on(false);
     }
-    bool run_on;
-    {
-      std::lock_guard lock(mutex_);
-      run_on = ++in_flight_ < kPagesInFlight;
-      if (!run_on) waiting_ = go_on;
-    }
-    stream_->WriteThen(std::move(response), [self = shared_from_this()](bool ok) { self->Written(ok); });
-    if (run_on) go_on(true);
-  }
-
-  void Written(bool ok) {
-    ScanWalk::GoOn go_on;
-    {
-      std::lock_guard lock(mutex_);
-      --in_flight_;
-      go_on = std::exchange(waiting_, nullptr);
-    }
-    if (go_on) go_on(ok);
+    window_->Write(
+        [&](std::function<void(bool)> written) { stream_->WriteThen(std::move(response), std::move(written)); },
+        std::move(go_on));
   }
 
   void Add(std::string document, v1::FindResponse* response) const {
@@ -193,11 +179,8 @@ class FindStatement : public std::enable_shared_from_this<FindStatement> {
   const v1::ReadOptions read_;
   const std::shared_ptr<FindStream> stream_;
   std::shared_ptr<ScanWalk> walk_;
+  const std::shared_ptr<PageWindow> window_ = std::make_shared<PageWindow>(kPagesInFlight);
   MonotonicTime last_written_ = Clock::System()->Now();
-
-  std::mutex mutex_;
-  int in_flight_ = 0;  // pages on their way to the client
-  ScanWalk::GoOn waiting_;
 };
 
 }  // namespace
