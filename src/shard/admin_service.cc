@@ -38,13 +38,13 @@ absl::StatusOr<int64_t> CountMisplaced(const Core& core, const CallState& call, 
 
 class AdminService final : public v1::ShardAdmin::CallbackService {
  public:
-  AdminService(const Core* core, StatisticsCollector* statistics, Executor* slow,
+  AdminService(const Core* core, StatisticsCollector* statistics, Executor* steps, Executor* slow,
                std::function<v1::ExportCounters()> exported)
-      : core_(*core), statistics_(*statistics), slow_(slow), exported_(std::move(exported)) {}
+      : core_(*core), statistics_(*statistics), steps_(steps), slow_(slow), exported_(std::move(exported)) {}
 
   grpc::ServerUnaryReactor* Describe(grpc::CallbackServerContext* context, const v1::DescribeRequest*,
                                      v1::DescribeResponse* response) override {
-    return rpc::RunBlocking(context, slow_, [this, response](const rpc::Call&) -> absl::Status {
+    return rpc::RunBlocking(context, steps_, [this, response](const rpc::Call&) -> absl::Status {
       response->set_shard(core_.shard);
       response->set_applied(core_.store->AppliedPosition().value());
       if (exported_) *response->mutable_exported() = exported_();
@@ -79,7 +79,7 @@ class AdminService final : public v1::ShardAdmin::CallbackService {
 
   grpc::ServerUnaryReactor* StepDown(grpc::CallbackServerContext* context, const v1::ShardStepDownRequest* request,
                                      v1::ShardStepDownResponse* response) override {
-    return rpc::RunBlocking(context, slow_, [this, request, response](const rpc::Call&) -> absl::Status {
+    return rpc::RunBlocking(context, steps_, [this, request, response](const rpc::Call&) -> absl::Status {
       TERRANE_ASSIGN_OR_RETURN(*response, shard::StepDown(core_, *request));
       return absl::OkStatus();
     });
@@ -88,6 +88,7 @@ class AdminService final : public v1::ShardAdmin::CallbackService {
  private:
   const Core& core_;
   StatisticsCollector& statistics_;
+  Executor* const steps_;
   Executor* const slow_;
   const std::function<v1::ExportCounters()> exported_;
 };
@@ -138,9 +139,9 @@ absl::StatusOr<v1::AuditResponse> Audit(const Core& core, const CallState& call,
   return response;
 }
 
-std::unique_ptr<grpc::Service> MakeAdminService(const Core* core, StatisticsCollector* statistics, Executor* slow,
-                                                std::function<v1::ExportCounters()> exported) {
-  return std::make_unique<AdminService>(core, statistics, slow, std::move(exported));
+std::unique_ptr<grpc::Service> MakeAdminService(const Core* core, StatisticsCollector* statistics, Executor* steps,
+                                                Executor* slow, std::function<v1::ExportCounters()> exported) {
+  return std::make_unique<AdminService>(core, statistics, steps, slow, std::move(exported));
 }
 
 }  // namespace terrane::shard

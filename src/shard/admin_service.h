@@ -22,9 +22,11 @@ namespace terrane::shard {
 absl::StatusOr<terrane::v1::AuditResponse> Audit(const Core& core, const CallState& call,
                                                  const terrane::v1::AuditRequest& request);
 
-// Answered by every replica, on `slow`. The arguments outlive the service.
+// Answered by every replica; audits and changes of the members, which may last, on `slow`, all else on `steps`. The
+// arguments outlive the service.
 // `exported`: what this replica has served to targets; may be null.
-std::unique_ptr<grpc::Service> MakeAdminService(const Core* core, StatisticsCollector* statistics, Executor* slow,
+std::unique_ptr<grpc::Service> MakeAdminService(const Core* core, StatisticsCollector* statistics, Executor* steps,
+                                                Executor* slow,
                                                 std::function<terrane::v1::ExportCounters()> exported = nullptr);
 
 }  // namespace terrane::shard

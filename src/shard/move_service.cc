@@ -17,8 +17,8 @@ using grpc::ServerUnaryReactor;
 
 class MoveService final : public v1::ShardMove::CallbackService {
  public:
-  MoveService(const Core* core, Splitter* splitter, ImportController* imports, Executor* slow)
-      : core_(*core), splitter_(*splitter), imports_(*imports), slow_(slow) {}
+  MoveService(const Core* core, Splitter* splitter, ImportController* imports, Executor* steps, Executor* slow)
+      : core_(*core), splitter_(*splitter), imports_(*imports), steps_(steps), slow_(slow) {}
 
   ServerUnaryReactor* CreateChunk(CallbackServerContext* context, const v1::CreateChunkStep* request,
                                   v1::StepResponse* response) override {
@@ -87,19 +87,19 @@ class MoveService final : public v1::ShardMove::CallbackService {
   }
   ServerUnaryReactor* Import(CallbackServerContext* context, const v1::ImportStep* request,
                              v1::ImportStatus* response) override {
-    return rpc::RunBlocking(context, slow_, [this, request, response](const rpc::Call&) {
+    return rpc::RunBlocking(context, steps_, [this, request, response](const rpc::Call&) {
       return Look([&] { return imports_.Import(*request); }, response);
     });
   }
   ServerUnaryReactor* Verify(CallbackServerContext* context, const v1::VerifyStep* request,
                              v1::VerifyStatus* response) override {
-    return rpc::RunBlocking(context, slow_, [this, request, response](const rpc::Call&) {
+    return rpc::RunBlocking(context, steps_, [this, request, response](const rpc::Call&) {
       return Look([&] { return imports_.Verify(*request); }, response);
     });
   }
   ServerUnaryReactor* Complete(CallbackServerContext* context, const v1::CompleteStep* request,
                                v1::StepResponse* response) override {
-    return rpc::RunBlocking(context, slow_, [this, request, response](const rpc::Call& call) -> absl::Status {
+    return rpc::RunBlocking(context, steps_, [this, request, response](const rpc::Call& call) -> absl::Status {
       if (const auto term = core_.proposer->ServingTerm(); !term.ok()) return term.status();
       auto result = imports_.Complete(*request, call.DeadlineOr(std::chrono::seconds(2)));
       return result.ok() ? Fill(*result, FromProto(request->move()), response) : result.status();
@@ -146,14 +146,15 @@ class MoveService final : public v1::ShardMove::CallbackService {
   const Core& core_;
   Splitter& splitter_;
   ImportController& imports_;
+  Executor* const steps_;
   Executor* const slow_;
 };
 
 }  // namespace
 
 std::unique_ptr<grpc::Service> MakeMoveService(const Core* core, Splitter* splitter, ImportController* imports,
-                                               Executor* slow) {
-  return std::make_unique<MoveService>(core, splitter, imports, slow);
+                                               Executor* steps, Executor* slow) {
+  return std::make_unique<MoveService>(core, splitter, imports, steps, slow);
 }
 
 }  // namespace terrane::shard

@@ -14,9 +14,10 @@ class Service;
 
 namespace terrane::shard {
 
-// A step that is one entry of the log is proposed in the callback and answered when it is applied. What lasts longer
-// (splits, the target's work) runs on `slow`. The arguments outlive the service.
+// A step that is one entry of the log is proposed in the callback and answered when it is applied. The target's work
+// runs on `steps`, splits on `slow`: a chunk that is fenced does not wait behind what reads whole chunks. The arguments
+// outlive the service.
 std::unique_ptr<grpc::Service> MakeMoveService(const Core* core, Splitter* splitter, ImportController* imports,
-                                               Executor* slow);
+                                               Executor* steps, Executor* slow);
 
 }  // namespace terrane::shard

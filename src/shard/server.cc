@@ -43,7 +43,8 @@
 namespace terrane::shard {
 namespace {
 
-constexpr int kSlowWorkers = 8;  // splits, audits, and completions of moves that wait for their K
+constexpr int kStepWorkers = 8;  // completions of moves that wait for their K, and what looks at something
+constexpr int kSlowWorkers = 8;  // splits and audits, which read whole chunks
 constexpr std::chrono::seconds kGrace{1};
 constexpr std::chrono::seconds kRetentionInterval{5};
 constexpr std::chrono::milliseconds kStoreWatchInterval{100};
@@ -62,6 +63,7 @@ class ShardServerImpl final : public ShardServer {
  public:
   explicit ShardServerImpl(ShardServerOptions options)
       : options_(std::move(options)),
+        steps_("shard-step", kStepWorkers),
         slow_("shard-slow", kSlowWorkers),
         pool_(rpc::ChannelOptions{.tls = options_.tls}),
         metadata_(MetadataLink::Connect(options_.metadata, options_.tls)),
@@ -116,6 +118,7 @@ class ShardServerImpl final : public ShardServer {
       if (server_) server_->Shutdown(kGrace);
     });
     if (host_) host_->Stop();
+    steps_.Stop();
     slow_.Stop();
     refuse.join();
   }
@@ -316,9 +319,9 @@ class ShardServerImpl final : public ShardServer {
                                     .follows = [this] { return Follows(); },
                                     .committed = [this] { return Committed(); }});
     services_.push_back(MakeDocumentService(&host_->core(), &host_->reads(), &host_->writes()));
-    services_.push_back(MakeMoveService(&host_->core(), splitter_.get(), imports_.get(), &slow_));
+    services_.push_back(MakeMoveService(&host_->core(), splitter_.get(), imports_.get(), &steps_, &slow_));
     services_.push_back(
-        MakeAdminService(&host_->core(), statistics_.get(), &slow_, [this] { return exports_->Counters(); }));
+        MakeAdminService(&host_->core(), statistics_.get(), &steps_, &slow_, [this] { return exports_->Counters(); }));
     services_.push_back(MakeFileService(files_.get()));
     std::vector<grpc::Service*> services;
     for (const auto& service : services_) services.push_back(service.get());
@@ -398,6 +401,7 @@ class ShardServerImpl final : public ShardServer {
   }
 
   const ShardServerOptions options_;
+  Executor steps_;
   Executor slow_;
   rpc::ChannelPool pool_;
   std::unique_ptr<MetadataLink> metadata_;
