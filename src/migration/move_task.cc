@@ -93,7 +93,8 @@ v1::MigrationProgress MoveTask::Progress() const {
     progress.set_mb_per_s(seen.import->mb_per_s());
   }
   if (seen.verify) progress.set_verified_bytes(seen.verify->bytes());
-  const bool copying = StageOf(record) == Stage::kCopying && seen.import && !seen.import->pace().empty();
+  const bool copying = StageOf(record) == Stage::kCopying && seen.import && !seen.import->pace().empty() &&
+                       seen.import->error().empty();  // what stands still has no pace
   progress.set_pace(copying ? seen.import->pace() : waiting);
   return progress;
 }

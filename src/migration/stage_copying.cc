@@ -57,7 +57,7 @@ void PlanCopying(StageContext& context) {
     figures->set_copy_mb_per_s(import->mb_per_s());
     return context.Advance(Stage::kCatchingUp, std::move(update));
   }
-  context.Wait(import && !import->error().empty() ? StrCat("the target copies; last error: ", import->error())
+  context.Wait(import && !import->error().empty() ? StrCat("the target tries again: ", import->error())
                                                   : "the target copies the chunk");
   context.Poll(StepKind::kImport, record.target(), context.ImportRequest(),
                context.PollInterval(milliseconds(2), milliseconds(200)));

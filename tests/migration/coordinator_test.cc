@@ -11,6 +11,7 @@
 #include <set>
 
 #include "common/status.h"
+#include "support/await.h"
 
 namespace terrane::migration {
 namespace {
@@ -50,6 +51,11 @@ class World : public MetadataGateway, public ShardGateway {
   void LoseCommands(bool lose) {
     std::lock_guard lock(mutex_);
     lose_commands_ = lose;
+  }
+  // The target makes no progress, and says why. "": it does.
+  void FailImports(const std::string& why) {
+    std::lock_guard lock(mutex_);
+    import_error_ = why;
   }
   void Set(const std::string& name, const std::string& value) {
     std::lock_guard lock(mutex_);
@@ -113,6 +119,12 @@ class World : public MetadataGateway, public ShardGateway {
       v1::ImportStatus status;
       status.set_copied(true);
       status.set_bytes(17);
+      std::lock_guard lock(mutex_);
+      if (!import_error_.empty()) {
+        status.set_copied(false);
+        status.set_pace("as fast as the shards allow");
+        status.set_error(import_error_);
+      }
       answer = status;
     } else if (std::holds_alternative<v1::VerifyStep>(request)) {
       v1::VerifyStatus status;
@@ -162,6 +174,7 @@ class World : public MetadataGateway, public ShardGateway {
   std::condition_variable changed_;
   std::map<uint64_t, v1::Migration> records_;
   std::map<std::string, std::string> settings_;
+  std::string import_error_;
   std::set<StepKind> held_kinds_;
   std::deque<std::function<void()>> held_;
   bool lose_commands_ = false;
@@ -208,6 +221,18 @@ TEST_F(CoordinatorTest, MovesOfOneShardWaitForTheirTurn) {
   for (uint64_t id : moves) {
     EXPECT_TRUE(world_.Await([=](World& w) { return w.StageNow(id) == Stage::kDone; })) << id;
   }
+}
+
+TEST_F(CoordinatorTest, SaysWhyACopyDoesNotGoOn) {
+  world_.FailImports("the disk of s2 has 10 MB left");
+  const uint64_t move = world_.Add("s1", "s2");
+  coordinator_.StartLeading(Term(1));
+  EXPECT_TRUE(terrane::testing::Await([&] {
+    const auto progress = coordinator_.Progress(MigrationId(move));
+    return progress && progress->pace() == "the target tries again: the disk of s2 has 10 MB left";
+  }));
+  world_.FailImports("");
+  EXPECT_TRUE(world_.Await([=](World& w) { return w.StageNow(move) == Stage::kDone; }));
 }
 
 TEST_F(CoordinatorTest, T07_KeepsAskingWhenNobodyCanTell) {
