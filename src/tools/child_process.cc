@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -55,9 +56,9 @@ void Reap(const ProcessId& process) {
   ExitCodes()[{process.pid, process.started}] = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-// After fork, in the child: only calls that are safe there.
-[[noreturn]] void RunChild(char* const* argv, int output, int null, int report, const char* directory, pid_t parent,
-                           bool tied) {
+// After fork, in the child: only calls that are safe there. `network` is a namespace, or -1.
+[[noreturn]] void RunChild(char* const* argv, int output, int null, int network, int report, const char* directory,
+                           pid_t parent, bool tied) {
   const auto fail = [report] {
     const int error = errno;
     (void)!write(report, &error, sizeof error);
@@ -72,6 +73,7 @@ void Reap(const ProcessId& process) {
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   signal(SIGPIPE, SIG_DFL);
+  if (network >= 0 && setns(network, CLONE_NEWNET) != 0) fail();
   if (chdir(directory) != 0) fail();
   dup2(null, STDIN_FILENO);
   dup2(output, STDOUT_FILENO);
@@ -99,8 +101,17 @@ std::string_view ProcessStateName(ProcessState state) {
 absl::StatusOr<ProcessId> Spawn(const SpawnOptions& options) {
   const std::string& program = options.arguments.at(0);
   if (access(program.c_str(), X_OK) != 0) return absl::ErrnoToStatus(errno, ToAbsl(program));
+  int network = -1;
+  if (!options.network_namespace.empty()) {
+    network = open(options.network_namespace.c_str(), O_RDONLY | O_CLOEXEC);
+    if (network < 0) return absl::ErrnoToStatus(errno, ToAbsl(options.network_namespace.native()));
+  }
   const int output = open(options.output.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (output < 0) return absl::ErrnoToStatus(errno, ToAbsl(options.output.native()));
+  if (output < 0) {
+    const int error = errno;
+    if (network >= 0) close(network);
+    return absl::ErrnoToStatus(error, ToAbsl(options.output.native()));
+  }
   const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
   std::vector<char*> argv;
   for (const std::string& argument : options.arguments) argv.push_back(const_cast<char*>(argument.c_str()));
@@ -112,15 +123,19 @@ absl::StatusOr<ProcessId> Spawn(const SpawnOptions& options) {
     const int error = errno;
     close(output);
     close(null);
+    if (network >= 0) close(network);
     return absl::ErrnoToStatus(error, "pipe");
   }
   const pid_t parent = getpid();
   const pid_t pid = fork();
-  if (pid == 0)
-    RunChild(argv.data(), output, null, report[1], options.working_directory.c_str(), parent, options.tied_to_thread);
+  if (pid == 0) {
+    RunChild(argv.data(), output, null, network, report[1], options.working_directory.c_str(), parent,
+             options.tied_to_thread);
+  }
   const int error = errno;
   close(output);
   close(null);
+  if (network >= 0) close(network);
   close(report[1]);
   int failed = 0;
   ssize_t n = 0;

@@ -33,10 +33,12 @@ struct SpawnOptions {
   // The child gets SIGKILL when the thread that calls Spawn ends, however it ends. Else it lives in a session of its
   // own and outlives everybody.
   bool tied_to_thread = false;
+  // A network namespace to run in, as a file for setns(2); needs root. Empty: that of the caller.
+  std::filesystem::path network_namespace;
 };
 
-// Starts the program and returns when it runs (it may still end at once: look at State). kNotFound: no such program;
-// other errors: it cannot be run.
+// Starts the program and returns when it runs (it may still end at once: look at State). kNotFound: no such program or
+// namespace; other errors: it cannot be run.
 absl::StatusOr<ProcessId> Spawn(const SpawnOptions& options);
 
 // A process that ended but that nobody has waited for counts as stopped; it is waited for here if it is our child.

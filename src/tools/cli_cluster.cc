@@ -35,6 +35,9 @@ void PrintJson(const Cli& cli, const LocalCluster& cluster, double seconds) {
   for (const std::string& proxy : cluster.ProxyEndpoints()) proxies.push_back(JsonString(proxy));
   JsonObject object;
   object.Add("directory", cluster.directory().native());
+  if (const std::optional<ClusterNetwork> network = cluster.Network()) {
+    object.Add("network", network->subnet).Add("namespaces", network->Namespaces().NamespaceOf("*"));
+  }
   if (seconds >= 0) object.Add("seconds", seconds);
   object.AddRaw("proxies", JsonArray(proxies)).AddRaw("processes", JsonArray(processes));
   cli.Line(object.Finish());
@@ -67,6 +70,7 @@ std::string Ignored(const LocalClusterOptions& options, const LocalCluster& clus
   add("--replicas", options.replicas, Count(cluster, Role::kShard) / std::max(1, shards));
   add("--metadata", options.metadata, Count(cluster, Role::kMetadata));
   add("--proxies", options.proxies, Count(cluster, Role::kProxy));
+  if (options.netns && !cluster.Network()) StrAppend(&ignored, ignored.empty() ? "" : ", ", "--netns");
   return ignored;
 }
 
@@ -106,6 +110,12 @@ absl::StatusOr<int> RunStart(Cli& cli, const StartOptions& options) {
                   Count(*cluster, Role::kProxy) == 1 ? "1 proxy" : StrCat(Count(*cluster, Role::kProxy), " proxies")));
   for (const std::string& proxy : cluster->ProxyEndpoints()) {
     cli.Line(absl::StrFormat("  proxy   %-22s try: terrane status --dir %s", proxy, dir));
+  }
+  if (const std::optional<ClusterNetwork> network = cluster->Network()) {
+    cli.Line(absl::StrFormat("  network %-22s pull a cable: terrane cluster unplug --process NAME --dir %s",
+                             network->subnet, dir));
+    cli.Line(absl::StrFormat("          %-22s look around: ip netns exec %s ss -tn", "",
+                             network->Namespaces().NamespaceOf("m1")));
   }
   cli.Line(absl::StrFormat("  logs    %-22s stop: terrane cluster stop --dir %s", dir + "/*/log", dir));
   if (!ignored.empty()) cli.Line("  note    it was there already, so this has no effect: " + ignored);
@@ -150,6 +160,15 @@ absl::StatusOr<int> RunOperation(Cli& cli, const ProcessOptions& options) {
   return kExitOk;
 }
 
+template <bool kPlugged>
+absl::StatusOr<int> RunCable(Cli& cli, const ProcessOptions& options) {
+  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<LocalCluster> cluster, cli.OpenCluster());
+  TERRANE_RETURN_IF_ERROR(kPlugged ? cluster->Plug(options.name) : cluster->Unplug(options.name));
+  cli.Line(cli.json ? JsonObject().Add("name", options.name).Add("plugged", kPlugged).Finish()
+                    : StrCat(options.name, kPlugged ? " is plugged in" : " is unplugged"));
+  return kExitOk;
+}
+
 absl::StatusOr<int> RunRestart(Cli& cli, const ProcessOptions& options) {
   if (!options.name.empty()) return RunOperation<&LocalCluster::Restart>(cli, options);
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<LocalCluster> cluster, cli.OpenCluster());
@@ -165,7 +184,7 @@ CLI::Option* AddProcess(CLI::App* command, ProcessOptions* options) {
 }  // namespace
 
 void AddClusterCommands(CLI::App& app, Cli& cli) {
-  CLI::App& group = *app.add_subcommand("cluster", "A local cluster of real processes on 127.0.0.1");
+  CLI::App& group = *app.add_subcommand("cluster", "A local cluster of real processes on this machine");
   group.require_subcommand(1);
 
   auto start = std::make_shared<StartOptions>();
@@ -178,6 +197,8 @@ void AddClusterCommands(CLI::App& app, Cli& cli) {
   number("--replicas", &start->cluster.replicas, "Replicas of each shard when it is made, 1, 3 or 5; 1");
   number("--metadata", &start->cluster.metadata, "Nodes of the metadata service when it is made, 1, 3 or 5; 1");
   number("--proxies", &start->cluster.proxies, "How many proxies, when it is made; 1");
+  command->add_flag("--netns", start->cluster.netns,
+                    "Each process in a network namespace of its own, when it is made; needs root and iproute2");
   command->add_option("--log-level", start->cluster.log_level, "Of all processes; info");
   AddDuration(
       command, "--wait", [start](auto duration) { start->cluster.ready_timeout = duration; },
@@ -196,6 +217,11 @@ void AddClusterCommands(CLI::App& app, Cli& cli) {
   AddProcess(AddCommand(group, cli, "resume", "Let it go on", process, RunOperation<&LocalCluster::Resume>),
              process.get())
       ->required();
+  AddProcess(AddCommand(group, cli, "unplug", "Pull the cable of a process; for clusters made with --netns", process,
+                        RunCable<false>),
+             process.get())
+      ->required();
+  AddProcess(AddCommand(group, cli, "plug", "Plug it in again", process, RunCable<true>), process.get())->required();
   AddProcess(AddCommand(group, cli, "restart", "Stop and start all processes, or one; starts one that was killed",
                         process, RunRestart),
              process.get());

@@ -8,7 +8,8 @@
 namespace terrane::tools {
 namespace {
 
-constexpr int kFormat = 1;
+constexpr int kFormat = 2;  // the greatest that this version reads
+constexpr int kFormatWithoutNetwork = 1;
 constexpr char kFileName[] = "cluster";
 
 std::map<std::string, std::string> Pairs(std::string_view line) {
@@ -106,6 +107,10 @@ absl::StatusOr<ClusterFile> ClusterFile::Load(const std::filesystem::path& direc
     } else if (line.starts_with("programs ")) {
       file.programs = line.substr(9);
       good = !file.programs.empty();
+    } else if (line.starts_with("network ")) {
+      std::map<std::string, std::string> pairs = Pairs(line);
+      file.network = ClusterNetwork{pairs["name"], pairs["subnet"]};
+      good = !file.network->name.empty() && file.network->subnet.ends_with("/24");
     } else if (line.starts_with("process ")) {
       good = ParseProcess(line, &file.processes.emplace_back());
     } else if (line.starts_with("flag role=")) {
@@ -121,7 +126,8 @@ absl::StatusOr<ClusterFile> ClusterFile::Load(const std::filesystem::path& direc
 }
 
 absl::Status ClusterFile::Save(const std::filesystem::path& directory) const {
-  std::string text = StrCat("format=", kFormat, " cluster=", cluster, "\n");
+  std::string text = StrCat("format=", network ? kFormat : kFormatWithoutNetwork, " cluster=", cluster, "\n");
+  if (network) StrAppend(&text, "network name=", network->name, " subnet=", network->subnet, "\n");
   if (!programs.empty()) StrAppend(&text, "programs ", programs, "\n");
   for (const ClusterProcess& p : processes) {
     StrAppend(&text, "process name=", p.name, " role=", RoleName(p.role), " shard=", p.shard, " replica=", p.replica,
@@ -132,6 +138,11 @@ absl::Status ClusterFile::Save(const std::filesystem::path& directory) const {
     for (const std::string& flag : list) StrAppend(&text, "flag role=", RoleName(role), " ", flag, "\n");
   }
   return WriteFileAtomically(directory / kFileName, text);
+}
+
+void ClusterFile::Remove(const std::filesystem::path& directory) {
+  std::error_code error;
+  std::filesystem::remove(directory / kFileName, error);
 }
 
 }  // namespace terrane::tools

@@ -3,16 +3,22 @@
 //   format=1 cluster=4f0c..
 //   process name=s1-a role=shard shard=s1 replica=1 endpoint=127.0.0.1:12017 pid=4711 started=889120
 //   flag role=shard --log-level=debug
+//
+// One with a network of its own (network_namespaces.h) has format 2 and a line more:
+//
+//   network name=3f9a1c subnet=198.18.7.0/24
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "tools/child_process.h"
+#include "tools/network_namespaces.h"
 
 namespace terrane::tools {
 
@@ -30,9 +36,17 @@ struct ClusterProcess {
   bool join = false;     // shards: a replica that was added to its group
 };
 
+struct ClusterNetwork {
+  std::string name;
+  std::string subnet;
+
+  NetworkNamespaces Namespaces() const { return {name, subnet}; }
+};
+
 struct ClusterFile {
   std::string cluster;   // id of the cluster
   std::string programs;  // directory of the programs, if it was given; empty: next to whoever starts them
+  std::optional<ClusterNetwork> network;  // in which each process has a namespace; else all are on 127.0.0.1
   std::vector<ClusterProcess> processes;
   std::map<Role, std::vector<std::string>> flags;  // beyond those that every process gets
 
@@ -47,6 +61,7 @@ struct ClusterFile {
   static absl::StatusOr<ClusterFile> Load(const std::filesystem::path& directory);
   // Atomic.
   absl::Status Save(const std::filesystem::path& directory) const;
+  static void Remove(const std::filesystem::path& directory);
 };
 
 }  // namespace terrane::tools

@@ -119,7 +119,15 @@ absl::Status ChooseEndpoints(ClusterFile* file) {
   }
   Random random(Random::SystemSeed());
   TERRANE_ASSIGN_OR_RETURN(const std::vector<uint16_t> ports, ChooseFreePorts(without.size(), random));
-  for (size_t i = 0; i < ports.size(); ++i) without[i]->endpoint = StrCat("127.0.0.1:", ports[i]);
+  for (size_t i = 0; i < ports.size(); ++i) {
+    std::string address = "127.0.0.1";
+    if (file->network) {
+      std::vector<std::string> endpoints;
+      for (const ClusterProcess& process : file->processes) endpoints.push_back(process.endpoint);
+      TERRANE_ASSIGN_OR_RETURN(address, FreeAddress(file->network->subnet, endpoints));
+    }
+    without[i]->endpoint = StrCat(address, ":", ports[i]);
+  }
   return absl::OkStatus();
 }
 
@@ -169,11 +177,14 @@ absl::StatusOr<std::unique_ptr<LocalCluster>> LocalCluster::Start(LocalClusterOp
   }
   if (options.proxies < 1 || options.proxies > 100) return InvalidArgument("--proxies: from 1 to 100");
   std::error_code error;
-  fs::create_directories(options.directory, error);
+  const bool made = fs::create_directories(options.directory, error);
   if (error) return MakeStatus(absl::StatusCode::kUnknown, options.directory.native(), ": ", error.message());
   options.directory = fs::canonical(options.directory, error);
   std::unique_ptr<LocalCluster> cluster(new LocalCluster(std::move(options)));
-  TERRANE_RETURN_IF_ERROR(cluster->StartAll());
+  if (const absl::Status status = cluster->StartAll(); !status.ok()) {
+    if (made) fs::remove(cluster->directory(), error);  // if there is nothing in it
+    return status;
+  }
   return cluster;
 }
 
@@ -209,6 +220,10 @@ absl::StatusOr<ClusterFile> LocalCluster::NewCluster() const {
   for (int i = 1; i <= options_.proxies; ++i) {
     file.processes.push_back({StrCat("p", i), Role::kProxy, "", 0, "", {}});
   }
+  if (options_.netns) {
+    TERRANE_ASSIGN_OR_RETURN(const std::string subnet, NetworkNamespaces::ChooseFreeSubnet());
+    file.network = ClusterNetwork{file.cluster.substr(0, 6), subnet};
+  }
   TERRANE_RETURN_IF_ERROR(ChooseEndpoints(&file));
   return file;
 }
@@ -231,6 +246,7 @@ std::vector<std::string> LocalCluster::CommandOf(const ClusterFile& file, const 
   }
   if (process.role == Role::kShard) command.push_back("--name=" + process.shard);
   if (process.join) command.push_back("--join");
+  if (file.network) command.push_back("--insecure");  // no route leads out of that network
   if (process.role != Role::kMetadata) command.push_back("--metadata=" + metadata);
   std::vector<std::string> detours;
   for (const ClusterProcess& other : file.processes) {
@@ -254,21 +270,50 @@ absl::Status LocalCluster::Launch(const ClusterFile& file, ClusterProcess* proce
   options.arguments = CommandOf(file, *process);
   options.output = directory / "stdout";
   options.working_directory = directory;
+  if (file.network) options.network_namespace = file.network->Namespaces().PathOf(process->name);
   absl::StatusOr<ProcessId> started = spawner_->Start(std::move(options));
   if (!started.ok()) return Annotate(started.status(), "starting " + process->name);
   process->process = *started;
   return absl::OkStatus();
 }
 
+absl::Status LocalCluster::MakeNetwork(const ClusterFile& file) {
+  if (!file.network) return absl::OkStatus();
+  std::map<std::string, std::string> addresses;
+  for (const ClusterProcess& process : file.processes) {
+    addresses[process.name] = process.endpoint.substr(0, process.endpoint.rfind(':'));
+  }
+  return Annotate(file.network->Namespaces().Make(addresses), "cannot make the cluster's network");
+}
+
+absl::Status LocalCluster::RemoveIdleNetwork() const {
+  TERRANE_ASSIGN_OR_RETURN(DirectoryLock lock, DirectoryLock::Take(options_.directory));
+  TERRANE_ASSIGN_OR_RETURN(const ClusterFile file, ClusterFile::Load(options_.directory));
+  for (const ClusterProcess& process : file.processes) {
+    if (State(process.process) != ProcessState::kStopped) return absl::OkStatus();
+  }
+  return file.network ? file.network->Namespaces().Remove() : absl::OkStatus();
+}
+
 absl::Status LocalCluster::StartAll() {
   TERRANE_ASSIGN_OR_RETURN(DirectoryLock lock, DirectoryLock::Take(options_.directory));
   absl::StatusOr<ClusterFile> file = ClusterFile::Load(options_.directory);
-  if (absl::IsNotFound(file.status())) file = NewCluster();
+  const bool is_new = absl::IsNotFound(file.status());
+  if (is_new) file = NewCluster();
   TERRANE_RETURN_IF_ERROR(file.status());
   std::vector<ClusterProcess> launched;
   // Whoever comes after us, if we are killed here, finds what there is: the file is there before the first process, and
   // knows each one as soon as it runs.
   absl::Status status = file->Save(options_.directory);
+  if (status.ok()) status = NotInterrupted();
+  if (status.ok()) {
+    status = MakeNetwork(*file);
+    if (!status.ok() && is_new) {  // as if nothing had been asked for
+      (void)file->network->Namespaces().Remove();
+      ClusterFile::Remove(options_.directory);
+      return status;
+    }
+  }
   for (ClusterProcess& process : file->processes) {
     if (status.ok()) status = NotInterrupted();
     if (!status.ok()) break;
@@ -280,7 +325,11 @@ absl::Status LocalCluster::StartAll() {
   lock.Release();
   if (status.ok()) status = AwaitHealthy(launched);
   if (status.ok()) status = AwaitServing(*file);
-  if (!status.ok() && (options_.tied || !absl::IsDeadlineExceeded(status))) End(launched);
+  if (status.ok() || (!options_.tied && absl::IsDeadlineExceeded(status))) return status;
+  End(launched);
+  if (const absl::Status removed = RemoveIdleNetwork(); !removed.ok()) {
+    return MakeStatus(status.code(), MessageOf(status), ". And its network is left: ", MessageOf(removed));
+  }
   return status;
 }
 
@@ -382,6 +431,11 @@ std::vector<std::string> LocalCluster::ProxyEndpoints() const {
   return file.ok() ? file->Endpoints(Role::kProxy) : std::vector<std::string>();
 }
 
+std::optional<ClusterNetwork> LocalCluster::Network() const {
+  absl::StatusOr<ClusterFile> file = ClusterFile::Load(options_.directory);
+  return file.ok() ? file->network : std::nullopt;
+}
+
 int LocalCluster::End(const std::vector<ClusterProcess>& processes) const {
   for (const ClusterProcess& process : processes) {
     Signal(process.process, SIGTERM);
@@ -411,6 +465,7 @@ absl::StatusOr<int> LocalCluster::Stop() {
     }
     killed += End(processes);
   }
+  if (file.network) TERRANE_RETURN_IF_ERROR(file.network->Namespaces().Remove());
   return killed;
 }
 
@@ -443,12 +498,28 @@ absl::Status LocalCluster::Resume(std::string_view name) {
   return absl::OkStatus();
 }
 
+absl::Status LocalCluster::SetCable(std::string_view name, bool plugged) const {
+  TERRANE_ASSIGN_OR_RETURN(const ClusterFile file, ClusterFile::Load(options_.directory));
+  if (file.Find(name) == nullptr) return NoSuchProcess(file, name);
+  if (!file.network) {
+    return FailedPrecondition("the processes have no cables: the cluster was not made with `cluster start --netns`");
+  }
+  return file.network->Namespaces().SetCable(std::string(name), plugged);
+}
+absl::Status LocalCluster::Unplug(std::string_view name) {
+  return SetCable(name, false);
+}
+absl::Status LocalCluster::Plug(std::string_view name) {
+  return SetCable(name, true);
+}
+
 absl::Status LocalCluster::StartProcess(std::string_view name) {
   TERRANE_ASSIGN_OR_RETURN(DirectoryLock lock, DirectoryLock::Take(options_.directory));
   TERRANE_ASSIGN_OR_RETURN(ClusterFile file, ClusterFile::Load(options_.directory));
   ClusterProcess* process = file.Find(name);
   if (process == nullptr) return NoSuchProcess(file, name);
   if (State(process->process) == ProcessState::kStopped) {
+    TERRANE_RETURN_IF_ERROR(MakeNetwork(file));
     TERRANE_RETURN_IF_ERROR(Launch(file, process));
     TERRANE_RETURN_IF_ERROR(file.Save(options_.directory));
   }
@@ -469,6 +540,7 @@ absl::StatusOr<std::string> LocalCluster::AddShard() {
   const std::string shard = StrCat("s", number);
   AddReplicas(shard, std::max(1, static_cast<int>(file.OfShard("s1").size())), &file);
   TERRANE_RETURN_IF_ERROR(ChooseEndpoints(&file));
+  TERRANE_RETURN_IF_ERROR(MakeNetwork(file));
   std::vector<ClusterProcess> launched;
   for (ClusterProcess* process : file.OfShard(shard)) {
     TERRANE_RETURN_IF_ERROR(Launch(file, process));
@@ -500,6 +572,7 @@ absl::StatusOr<ProcessInfo> LocalCluster::AddReplica(std::string_view shard) {
   added.join = true;
   file.processes.push_back(added);
   TERRANE_RETURN_IF_ERROR(ChooseEndpoints(&file));
+  TERRANE_RETURN_IF_ERROR(MakeNetwork(file));
   ClusterProcess* process = &file.processes.back();
   TERRANE_RETURN_IF_ERROR(Launch(file, process));
   TERRANE_RETURN_IF_ERROR(file.Save(options_.directory));
@@ -512,6 +585,7 @@ absl::StatusOr<int> LocalCluster::ForgetReplica(std::string_view name) {
   TERRANE_ASSIGN_OR_RETURN(const int killed, StopProcess(name));
   TERRANE_ASSIGN_OR_RETURN(DirectoryLock lock, DirectoryLock::Take(options_.directory));
   TERRANE_ASSIGN_OR_RETURN(ClusterFile file, ClusterFile::Load(options_.directory));
+  if (file.network) TERRANE_RETURN_IF_ERROR(file.network->Namespaces().RemoveProcess(std::string(name)));
   std::erase_if(file.processes, [&](const ClusterProcess& process) { return process.name == name; });
   TERRANE_RETURN_IF_ERROR(file.Save(options_.directory));
   return killed;

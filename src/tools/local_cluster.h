@@ -1,4 +1,4 @@
-// A whole cluster of real processes on 127.0.0.1, under one directory:
+// A whole cluster of real processes on 127.0.0.1, or each in a network namespace of its own, under one directory:
 //
 //   D/cluster                   what it consists of (cluster_file.h)
 //   D/m1 m2 m3                  metadata nodes
@@ -18,6 +18,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,12 +35,15 @@ struct LocalClusterOptions {
   int replicas = 1;  // of each shard: 1, 3 or 5
   int metadata = 1;  // 1, 3 or 5
   int proxies = 1;
+  // Each process in a network namespace of its own (network_namespaces.h), so that its cable can be pulled. Of the
+  // first start, too.
+  bool netns = false;
   std::string log_level = "info";
   // More flags for all processes of a role ("--election-min=100ms"); kept for restarts.
   std::map<Role, std::vector<std::string>> flags;
 
   // For tests: the endpoint at which `from` is to reach `to`, if it is not to.endpoint (--address-map). Asked at each
-  // start of `from`; not kept.
+  // start of `from`; not kept. Not together with netns.
   std::function<std::string(const ClusterProcess& from, const ClusterProcess& to)> route;
 
   // The processes die with this object, with this process, and with its crash. Else they outlive it.
@@ -57,11 +61,12 @@ struct ProcessInfo {
 
 class LocalCluster {
  public:
-  // Starts the cluster in the directory, making it if it is not there (`shards`, `replicas`, `metadata`, `proxies`
-  // and `flags` are of the first start; later ones start what the directory holds). Returns when the cluster serves:
-  // every process is healthy, every shard registered with its leader. Processes that run already are left alone.
+  // Starts the cluster in the directory, making it if it is not there (`shards`, `replicas`, `metadata`, `proxies`,
+  // `netns` and `flags` are of the first start; later ones start what the directory holds). Returns when the cluster
+  // serves: every process is healthy, every shard registered with its leader. Processes that run already are left
+  // alone.
   //   kInvalidArgument     the options
-  //   kFailedPrecondition  the directory holds something else
+  //   kFailedPrecondition  the directory holds something else, or network namespaces are not permitted: what is missing
   //   kUnavailable         a process ended at its start: the message bears what it said. What was started is stopped
   //   kCancelled           interrupted. What was started is stopped
   //   kDeadlineExceeded    not ready in time: names who is not. What was started is left for a look, unless `tied`
@@ -74,11 +79,13 @@ class LocalCluster {
   const std::filesystem::path& directory() const { return options_.directory; }
   std::vector<ProcessInfo> Processes() const;
   std::vector<std::string> ProxyEndpoints() const;
+  // Null: the processes have no network of their own.
+  std::optional<ClusterNetwork> Network() const;
   // kNotFound, with the names that there are.
   absl::StatusOr<ProcessInfo> Process(std::string_view name) const;
 
-  // SIGTERM to all, proxies first; returns when no process is left. One that has not ended after 10 s is killed: the
-  // result counts them.
+  // SIGTERM to all, proxies first; returns when no process and no network is left. One that has not ended after 10 s is
+  // killed: the result counts them.
   absl::StatusOr<int> Stop();
   // The same for one.
   absl::StatusOr<int> StopProcess(std::string_view name);
@@ -87,6 +94,11 @@ class LocalCluster {
   // SIGSTOP and SIGCONT. kFailedPrecondition: it is not running.
   absl::Status Pause(std::string_view name);
   absl::Status Resume(std::string_view name);
+  // Pulls the cable between a process and all others, clients too: connections stay, and nothing passes. A restart of
+  // the process does not plug it in again, so it does not become healthy. kFailedPrecondition: the cluster has no
+  // network of its own.
+  absl::Status Unplug(std::string_view name);
+  absl::Status Plug(std::string_view name);
   // Starts it if it does not run, and returns when it is healthy.
   absl::Status StartProcess(std::string_view name);
   // Stop and start.
@@ -109,6 +121,11 @@ class LocalCluster {
   // With the lock on the directory held; do not wait for what they start.
   absl::StatusOr<ClusterFile> NewCluster() const;
   absl::Status Launch(const ClusterFile& file, ClusterProcess* process);
+  // What is missing of the cluster's network, if it is to have one.
+  static absl::Status MakeNetwork(const ClusterFile& file);
+  absl::Status SetCable(std::string_view name, bool plugged) const;
+  // Removes the network if no process runs. Takes the lock.
+  absl::Status RemoveIdleNetwork() const;
   // SIGTERM to all, then SIGKILL; returns how many needed that. Without the lock.
   int End(const std::vector<ClusterProcess>& processes) const;
 

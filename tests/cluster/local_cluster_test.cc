@@ -7,7 +7,7 @@
 #include <chrono>
 #include <fstream>
 
-#include "common/process.h"
+#include "cluster/detached_cluster.h"
 #include "document/extended_json.h"
 #include "support/mini_cluster.h"
 #include "tools/child_process.h"
@@ -20,35 +20,6 @@ namespace {
 using std::chrono::seconds;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
-
-// A cluster that outlives its starter, as `terrane cluster start` makes it; the test runs the real program.
-class DetachedCluster : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::string directory = (std::filesystem::path(::testing::TempDir()) / "terrane-XXXXXX").native();
-    ASSERT_NE(mkdtemp(directory.data()), nullptr);
-    directory_ = directory;
-  }
-  void TearDown() override {
-    Terrane("cluster stop");
-    if (!HasFailure()) std::filesystem::remove_all(directory_);
-  }
-
-  CliResult Terrane(const std::string& arguments) {
-    const auto out = directory_.native() + ".out", err = directory_.native() + ".err";
-    const std::string command = std::string(TERRANE_BINARY_DIR) + "/bin/terrane " + arguments + " --dir " +
-                                directory_.native() + " >" + out + " 2>" + err;
-    CliResult result;
-    result.exit = WEXITSTATUS(system(command.c_str()));
-    result.out = ReadWholeFile(out).value();
-    result.err = ReadWholeFile(err).value();
-    std::filesystem::remove(out);
-    std::filesystem::remove(err);
-    return result;
-  }
-
-  std::filesystem::path directory_;
-};
 
 TEST_F(DetachedCluster, StartIsQuickStopLeavesNothingAndStartAgainFindsTheData) {
   const auto start = std::chrono::steady_clock::now();

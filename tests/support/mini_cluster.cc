@@ -26,6 +26,8 @@ void AddSanitizerFlags([[maybe_unused]] std::map<tools::Role, std::vector<std::s
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MiniCluster>> MiniCluster::Start(MiniClusterOptions options) {
+  // The links listen on 127.0.0.1 of the test, which is not that of the processes.
+  if (options.netns && options.network) return InvalidArgument("netns and network exclude each other");
   std::unique_ptr<MiniCluster> cluster(new MiniCluster());
   std::string directory = (std::filesystem::path(::testing::TempDir()) / "terrane-XXXXXX").native();
   if (mkdtemp(directory.data()) == nullptr) return absl::ErrnoToStatus(errno, ToAbsl(directory));
@@ -36,6 +38,7 @@ absl::StatusOr<std::unique_ptr<MiniCluster>> MiniCluster::Start(MiniClusterOptio
   local.replicas = options.replicas;
   local.metadata = options.metadata;
   local.proxies = options.proxies;
+  local.netns = options.netns;
   local.flags = std::move(options.flags);
   local.tied = true;
   local.programs = std::filesystem::path(TERRANE_BINARY_DIR) / "bin";

@@ -29,6 +29,7 @@ struct MiniClusterOptions {
   int metadata = 1;
   int proxies = 1;
   bool network = false;      // a bad network between any two of its processes
+  bool netns = false;        // each process in a network namespace of its own; not together with `network`
   bool disk_faults = false;  // disks of shards' replicas that can go wrong
   // More flags for all processes of a role.
   std::map<tools::Role, std::vector<std::string>> flags;

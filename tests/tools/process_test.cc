@@ -106,13 +106,36 @@ TEST_F(ProcessTest, ClusterFileComesBackAsItWas) {
   EXPECT_EQ(read.Find("s1-a")->role, Role::kShard);
   EXPECT_EQ(read.Find("s2-a"), nullptr);
   EXPECT_EQ(read.flags.at(Role::kShard), file.flags[Role::kShard]);
+  EXPECT_FALSE(read.network.has_value());
+  EXPECT_THAT(ReadWholeFile(directory_ / "cluster").value(), HasSubstr("format=1 "));
+}
+
+TEST_F(ProcessTest, ClusterFileWithANetworkIsOfAFormatThatOlderVersionsRefuse) {
+  ClusterFile file;
+  file.cluster = "4f0c";
+  file.network = ClusterNetwork{"3f9a1c", "198.18.7.0/24"};
+  file.processes.push_back({"m1", Role::kMetadata, "", 1, "198.18.7.2:1", {17, 889120}});
+  ASSERT_TRUE(file.Save(directory_).ok());
+  EXPECT_THAT(ReadWholeFile(directory_ / "cluster").value(), HasSubstr("format=2 "));
+  const ClusterFile read = ClusterFile::Load(directory_).value();
+  ASSERT_TRUE(read.network.has_value());
+  EXPECT_EQ(read.network->name, "3f9a1c");
+  EXPECT_EQ(read.network->subnet, "198.18.7.0/24");
+  EXPECT_EQ(read.processes.size(), 1u);
+}
+
+TEST_F(ProcessTest, ANetworkNamespaceThatIsNotThereIsNamed) {
+  SpawnOptions options = Shell("exit 0");
+  options.network_namespace = directory_ / "nowhere";
+  EXPECT_EQ(Spawn(options).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(Spawn(options).status().ToString(), HasSubstr("nowhere"));
 }
 
 TEST_F(ProcessTest, ClusterFileThatIsMissingDamagedOrNewer) {
   EXPECT_EQ(ClusterFile::Load(directory_).status().code(), absl::StatusCode::kNotFound);
   std::ofstream(directory_ / "cluster") << "format=1 cluster=x\nprocess name=s1-a role=sard\n";
   EXPECT_THAT(ClusterFile::Load(directory_).status().ToString(), HasSubstr("line 2 is damaged"));
-  std::ofstream(directory_ / "cluster") << "format=2 cluster=x\n";
+  std::ofstream(directory_ / "cluster") << "format=3 cluster=x\n";
   EXPECT_EQ(ClusterFile::Load(directory_).status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
