@@ -42,18 +42,33 @@ void Proposer::Propose(Term term, v1::ShardEntry entry, std::function<void(Propo
   std::string bytes;
   bytes.reserve(entry.ByteSizeLong() + 12);
   entry.AppendToString(&bytes);
+  const bool changes_gate = !entry.has_write() || !Serves(entry.write());
   std::lock_guard lock(order_);
   AppendHybridTime(hybrid_->Next(), &bytes);
-  if (!entry.has_write()) {
-    ++other_entries_;
+  if (changes_gate) {
+    ++gate_changes_;
     done = [this, done = std::move(done)](ProposeResult result) {
-      --other_entries_;
+      --gate_changes_;
       done(std::move(result));
     };
-  } else if (other_entries_ > 0) {
+    synced = nullptr;
+  } else if (synced && (gate_changes_ > 0 || !Serves(entry.write()))) {
+    // In this order: what is not counted any more is in the view.
     synced = nullptr;
   }
   log()->Propose(term, std::move(bytes), std::move(done), std::move(synced));
+}
+
+bool Proposer::Serves(const v1::WriteEntry& write) const {
+  const std::shared_ptr<const Ownership> ownership = applier_->View();
+  const RequestRoute route{CollectionId(write.collection_id()), CopyId(write.copy_id()), Token(write.token())};
+  const OwnedChunk* last = nullptr;
+  for (const v1::Change& change : write.changes()) {
+    if (last != nullptr && last->range.Contains(change.shard_key())) continue;
+    if (ownership->CheckKey(route, change.shard_key(), true).kind != Verdict::Kind::kServe) return false;
+    last = ownership->At(route.copy, change.shard_key());
+  }
+  return true;
 }
 
 void Proposer::Propose(v1::ShardEntry entry, std::function<void(absl::StatusOr<EntryResult>)> done) {

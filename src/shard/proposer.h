@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/ids.h"
 #include "replication/replicated_log.h"
+#include "shard/applier.h"
 #include "shard/hybrid_clock.h"
 #include "shard/ownership.h"
 #include "terrane/v1/shard_log.pb.h"
@@ -24,8 +25,9 @@ class Proposer {
   // Whom to name in NOT_LEADER; may be null, and may return "".
   using LeaderEndpoint = std::function<std::string()>;
 
-  Proposer(HybridClock* hybrid, LeaderEndpoint leader_endpoint)
-      : hybrid_(hybrid), leader_endpoint_(std::move(leader_endpoint)) {}
+  // `hybrid` and `applier` outlive it.
+  Proposer(HybridClock* hybrid, const Applier* applier, LeaderEndpoint leader_endpoint)
+      : hybrid_(hybrid), applier_(applier), leader_endpoint_(std::move(leader_endpoint)) {}
 
   // The log is opened with the state machine, and perhaps after the services: until then nobody leads.
   void SetLog(replication::ReplicatedLog* log) { log_.store(log); }
@@ -39,8 +41,9 @@ class Proposer {
   replication::ReplicatedLog* log() const { return log_.load(std::memory_order_acquire); }
 
   // `done` as for ReplicatedLog::Propose: once, on the apply thread. `entry.hybrid_time` is set here.
-  // `synced` as there too, for a write; it is not called while an entry of another kind is ahead of this one and not
-  // applied, for that may fence the chunk, and what is behind a fence is refused.
+  // `synced` as there too, for a write that is certain not to be refused when its turn comes: the gate serves all its
+  // keys now, and no entry is ahead of it and not applied that may change what the gate says (a fence, or a write that
+  // brings a greater token). For any other it is not called.
   void Propose(Term term, terrane::v1::ShardEntry entry, std::function<void(replication::ProposeResult)> done,
                std::function<void()> synced = nullptr);
 
@@ -58,15 +61,19 @@ class Proposer {
 
  private:
   absl::Status NotInLog(const absl::Status& why) const;
+  // Whether the gate, as of what is applied, serves all keys of the write, and its token is the recorded one: then it
+  // changes nothing of what the gate says, whatever is ahead of it, for a recorded token never goes back.
+  bool Serves(const terrane::v1::WriteEntry& write) const;
 
   HybridClock* const hybrid_;
+  const Applier* const applier_;
   const LeaderEndpoint leader_endpoint_;
   std::atomic<replication::ReplicatedLog*> log_{nullptr};
   std::atomic<bool> admitted_{true};
   std::mutex order_;  // from taking a time to the log's queue
-  // Entries other than writes that were proposed and not applied or refused yet. A leader of a new term has applied all
-  // of older ones.
-  std::atomic<int64_t> other_entries_{0};
+  // Entries that may change what the gate says and were proposed and not applied or refused yet. Grows only under
+  // order_; falls after the ownership is published. A leader of a new term has applied all of older ones.
+  std::atomic<int64_t> gate_changes_{0};
 };
 
 }  // namespace terrane::shard

@@ -17,7 +17,7 @@ absl::StatusOr<std::unique_ptr<ShardHost>> ShardHost::Open(Options options) {
   applier.on_leader_stop = host->options_.on_leader_stop;
   applier.provide_files = host->options_.provide_files;
   TERRANE_ASSIGN_OR_RETURN(host->applier_, Applier::Open(std::move(applier), host->store_.get(), &host->hybrid_));
-  host->proposer_ = std::make_unique<Proposer>(&host->hybrid_, host->options_.leader_endpoint);
+  host->proposer_ = std::make_unique<Proposer>(&host->hybrid_, host->applier_.get(), host->options_.leader_endpoint);
   host->executor_ = std::make_unique<Executor>("shard", host->options_.workers);
   host->latches_ = std::make_unique<Latches>(host->executor_.get());
   Core& core = host->core_;

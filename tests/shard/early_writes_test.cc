@@ -65,9 +65,9 @@ class EarlyWriteTest : public ShardFixture {
     bool Answered() const { return answer.wait_for(std::chrono::seconds(0)) == std::future_status::ready; }
   };
   // $inc of n under "a"; the document is named unless `any`.
-  std::unique_ptr<Call> Increment(v1::Durability durable, bool any = false) {
+  std::unique_ptr<Call> Increment(v1::Durability durable, bool any = false, Token token = kToken, int64_t id = 1) {
     auto call = std::make_unique<Call>();
-    call->request = ModifyOf("a", 1, R"({"$inc": {"n": 1}})");
+    call->request = ModifyOf("a", id, R"({"$inc": {"n": 1}})", RouteTo(kCopy, token));
     if (any) call->request.mutable_key()->clear_id();
     call->request.set_durable(durable);
     auto promise = std::make_shared<std::promise<absl::Status>>();
@@ -185,6 +185,55 @@ TEST_F(EarlyWriteTest, NotBehindAnEntryThatMayFenceIt) {
   FakeLog::Proposal next = TakeNext();
   EXPECT_TRUE(next.synced) << "nothing is ahead any more";
   LetGo(std::move(next));
+  EXPECT_TRUE(call->answer.get().ok());
+}
+
+// The gate was passed before the latch; what it said may be over when the latch comes.
+TEST_F(EarlyWriteTest, NotBehindAFenceThatWasAppliedWhileItWaited) {
+  auto first = Increment(v1::MAJORITY);
+  FakeLog::Proposal held = TakeNext();
+  auto second = Increment(v1::LEADER);
+  while (host_->core().latches->waiting() == 0) std::this_thread::yield();
+  v1::ShardEntry entry;
+  *entry.mutable_fence() = Fence();
+  *entry.mutable_fence()->mutable_range() = ToProto(KeyRange{"", std::nullopt});
+  host_->proposer().Propose(log_.Leader().term, entry, [](replication::ProposeResult) {});
+  FakeLog::Proposal fence = TakeNext();
+  // Both are applied in one batch, and the second write runs only after the proposers of both have their answers.
+  std::promise<replication::ProposeResult> wrote;
+  real_->Propose(held.term, std::move(held.data), [&](replication::ProposeResult result) { wrote.set_value(result); });
+  real_->Propose(fence.term, std::move(fence.data), [&](replication::ProposeResult result) {
+    EXPECT_TRUE(result.status.ok()) << result.status;
+    fence.done(std::move(result));
+    held.done(wrote.get_future().get());
+  });
+  EXPECT_TRUE(first->answer.get().ok());
+  FakeLog::Proposal behind = TakeNext();
+  EXPECT_FALSE(behind.synced);
+  LetGo(std::move(behind));
+  EXPECT_EQ(rpc::ReasonOf(second->answer.get()), v1::ErrorDetail::CHUNK_FENCED);
+}
+
+// It teaches the shard a greater token, and what is behind it with the old one is refused.
+TEST_F(EarlyWriteTest, NotBehindAWriteByProof) {
+  ASSERT_EQ(log_.proposals(), 0u);
+  host_->proposer().SetLog(real_);
+  ASSERT_TRUE(Insert(R"({"_id": 2, "k": "a", "n": 1})").ok());
+  host_->proposer().SetLog(&log_);
+  const Token next(kToken.value() + 1);
+  auto proof = Increment(v1::MAJORITY, /*any=*/false, next);
+  FakeLog::Proposal teaches = TakeNext();
+  auto call = Increment(v1::LEADER, /*any=*/false, kToken, 2);
+  FakeLog::Proposal behind = TakeNext();
+  EXPECT_FALSE(behind.synced);
+  LetGo(std::move(teaches));
+  EXPECT_TRUE(proof->answer.get().ok());
+  LetGo(std::move(behind));
+  EXPECT_EQ(rpc::ReasonOf(call->answer.get()), v1::ErrorDetail::STALE_ROUTE);
+  call = Increment(v1::LEADER, /*any=*/false, next, 2);
+  FakeLog::Proposal known = TakeNext();
+  EXPECT_TRUE(known.synced);
+  LetGo(std::move(known));
   EXPECT_TRUE(call->answer.get().ok());
 }
 

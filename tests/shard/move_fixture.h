@@ -55,7 +55,7 @@ class MiniShard {
     auto applier = Applier::Open({.shard = name_}, store_.get(), hybrid_.get());
     ASSERT_TRUE(applier.ok()) << applier.status();
     applier_ = *std::move(applier);
-    proposer_ = std::make_unique<Proposer>(hybrid_.get(), [] { return std::string(); });
+    proposer_ = std::make_unique<Proposer>(hybrid_.get(), applier_.get(), [] { return std::string(); });
     replication::ReplicatedLog::Options log_options;
     log_options.directory = directory_ / "raft";
     log_options.identity = {.cluster = "test", .group = name_, .replica = ReplicaId(1)};
