@@ -59,8 +59,9 @@ absl::Status Applier::Apply(std::span<const CommittedEntry> batch, std::span<App
     v1::ShardEntry entry;
     if (!entry.ParseFromArray(batch[i].data.data(), static_cast<int>(batch[i].data.size())) ||
         entry.entry_case() == v1::ShardEntry::ENTRY_NOT_SET) {
-      return DataLoss("entry ", batch[i].position.value(), " of the log of shard ", options_.shard,
-                      " is not one that this program knows");
+      // The log is compared with its checksums: this is no damage of this directory, and its peers have the same.
+      return FailedPrecondition("entry ", batch[i].position.value(), " of the log of shard ", options_.shard,
+                                " is not one that this program knows; start a newer version of it");
     }
     hybrid_->ObserveOwn(entry.hybrid_time());
     if (entry.has_ingest_segment()) {

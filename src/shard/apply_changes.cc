@@ -121,7 +121,11 @@ absl::Status Applier::WriteChange(OwnedChunk* chunk, const v1::Change& change) {
 
 absl::Status Applier::WriteRetry(CopyId copy, const v1::Change& change, ChunkDigest* removed, ChunkDigest* added) {
   v1::RetryRecord record;
-  if (!record.ParseFromString(change.retry())) return DataLoss("a retry record in the log is damaged");
+  // No damage of this directory: Apply().
+  if (!record.ParseFromString(change.retry())) {
+    return FailedPrecondition("the log of shard ", options_.shard,
+                              " holds a retry record that this program cannot read; start a newer version of it");
+  }
   const std::string& session = record.id().session();
   const int64_t statement = record.id().statement();
   TERRANE_ASSIGN_OR_RETURN(const auto old, batch_->GetRetry(copy, change.shard_key(), change.id(), session, statement));
