@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/logging.h"
+#include "common/strings.h"
 #include "shard/convert.h"
 
 namespace terrane::shard {
@@ -12,6 +13,17 @@ namespace {
 
 constexpr std::chrono::seconds kEntryTimeout(10);
 constexpr int kRemovedPerEntry = 1000;
+
+// As the minimum of a range: the records from this one on. They are ordered by shard key, id, session and statement one
+// behind the other (RetryCursor). The shard key alone would not do: one that has more records than a step looks at
+// would be begun again and again.
+std::string PlaceOf(const storage::RetryCursor& cursor) {
+  std::string place = StrCat(cursor.shard_key(), cursor.id(), cursor.session());
+  for (int shift = 56; shift >= 0; shift -= 8) {
+    place.push_back(static_cast<char>(static_cast<uint64_t>(cursor.statement()) >> shift));
+  }
+  return place;
+}
 
 }  // namespace
 
@@ -96,8 +108,8 @@ size_t Retention::ExpireIn(const OwnedChunk& chunk, int64_t now_ms) {
     if (found.removed_size() == kRemovedPerEntry) removed += Remove(chunk, now_ms, &found);
   }
   removed += Remove(chunk, now_ms, &found);
-  // The next step begins with the shard key that this one has not finished, or the next round when it can find some.
-  walk.resume = cursor->Valid() ? std::string(cursor->shard_key()) : std::string();
+  // The next step begins with the record that this one has not seen, or the next round when it can find some.
+  walk.resume = cursor->Valid() ? PlaceOf(*cursor) : std::string();
   walk.next_ms = walk.resume.empty() ? walk.earliest_ms : now_ms;
   return removed;
 }

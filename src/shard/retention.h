@@ -34,7 +34,7 @@ class Retention {
  private:
   // A walk over the records of a chunk, again and again.
   struct Walk {
-    std::string resume;       // shard key; "": from the beginning
+    std::string resume;       // where the first record stands that it has not seen (PlaceOf); "": from the beginning
     int64_t next_ms = 0;      // wall clock: nothing has expired before
     int64_t earliest_ms = 0;  // of the records that this round has seen and left
   };

@@ -116,6 +116,28 @@ TEST_F(UpkeepTest, T23_OwnerExpiresRetryRecordsThroughTheLog) {
   EXPECT_EQ(oplog.changes(0).document(), "");
 }
 
+// More live records under one shard key than a step looks at must not keep it from what is behind them.
+TEST_F(UpkeepTest, T23_ABusyShardKeyDoesNotHoldUpTheOthers) {
+  const auto insert = [this](int id, const std::string& k) {
+    auto request = InsertOf({StrCat(R"({"_id":)", id, R"(,"k":")", k, R"("})")}, RouteTo());
+    request.mutable_retry()->set_session("0123456789abcdef");
+    request.add_statements(id);
+    v1::ShardInsertResponse response;
+    ASSERT_TRUE(Insert(request, &response).ok());
+  };
+  for (int id = 0; id < 20; ++id) insert(id, "a");
+  retry_lifetime_ = std::chrono::milliseconds(-1000);
+  Restart();
+  insert(20, "b");
+  RetentionOptions options;
+  options.retries_per_step = 10;
+  Retention retention(&host_->core(), options);
+  size_t removed = 0;
+  for (int step = 0; step < 5; ++step) removed += retention.ExpireRetries();
+  EXPECT_EQ(removed, 1u);
+  ExpectSoundCopy();
+}
+
 TEST_F(UpkeepTest, RetryRecordsStayBehindAFence) {
   retry_lifetime_ = std::chrono::milliseconds(-1000);
   Restart();
