@@ -85,20 +85,20 @@ class ModifyManyOperation : public WriteOperation {
 
   absl::Status FindCandidates() {
     TERRANE_ASSIGN_OR_RETURN(const Ground ground, Stand());
+    if (!request_.resume().empty()) {
+      TERRANE_ASSIGN_OR_RETURN(const routing::ResumeKey from, DecodeResume(request_.resume()));
+      from_ = Key(from.shard_key, from.id);
+    }
     if (request_.limit() > 0) {
       left_ = request_.limit();
-      if (request_.has_retry() && request_.resume().empty()) TERRANE_RETURN_IF_ERROR(CountChosenBefore(*ground.view));
+      if (request_.has_retry()) TERRANE_RETURN_IF_ERROR(CountChosenBefore(*ground.view));
       if (left_ <= 0) {
         page_done_ = true;
         return absl::OkStatus();
       }
     }
     auto cursor = ground.view->Documents(copy(), range_, /*for_scan=*/true);
-    if (!request_.resume().empty()) {
-      TERRANE_ASSIGN_OR_RETURN(const routing::ResumeKey from, DecodeResume(request_.resume()));
-      from_ = Key(from.shard_key, from.id);
-      cursor->SeekAfter(from.shard_key, from.id);
-    }
+    if (from_) cursor->SeekAfter(from_->first, from_->second);
     size_t bytes = 0;
     size_t scanned = 0;
     int visited = 0;
@@ -119,15 +119,14 @@ class ModifyManyOperation : public WriteOperation {
     return cursor->status();
   }
 
-  // For limited ones: what the first attempt has changed anywhere in this chunk.
+  // For limited ones: what the first attempt has changed anywhere behind the beginning of the page, which is as much
+  // less to choose. The page whose part of the range it lies in reports it (CountRecords).
   absl::Status CountChosenBefore(const storage::ReadView& view) {
     const CopyId copies[] = {copy()};
     TERRANE_ASSIGN_OR_RETURN(const auto records,
                              view.FindRetry(copies, request_.retry().session(), request_.retry().statement()));
     for (const storage::FoundRetry& found : records) {
-      v1::RetryRecord record;
-      if (!range_.Contains(found.shard_key) || !record.ParseFromString(found.record)) continue;
-      Count(record, &before_);
+      if (!range_.Contains(found.shard_key) || (from_ && Key(found.shard_key, found.id) <= *from_)) continue;
       --left_;
     }
     return absl::OkStatus();
@@ -200,7 +199,7 @@ class ModifyManyOperation : public WriteOperation {
       if (!page_done_ && last_ && key > *last_) continue;
       v1::RetryRecord record;
       if (!record.ParseFromString(std::string(cursor->record()))) return DataLoss("a stored retry record is damaged");
-      if (request_.limit() == 0) counted_[key] = record;  // a limited one has counted them all
+      counted_[key] = record;
       passed_over->insert(std::move(key));
     }
     return cursor->status();
@@ -219,7 +218,7 @@ class ModifyManyOperation : public WriteOperation {
   // The first `applied` parts stand; the rest, if any, was refused, and the next call begins there.
   void Answer(size_t applied) {
     const Key* end = applied < parts_.size() ? &parts_[applied - 1].last : nullptr;
-    v1::RetryRecord sum = before_;
+    v1::RetryRecord sum;
     for (const auto& [key, counts] : counted_) {
       if (end == nullptr || key <= *end) Count(counts, &sum);
     }
@@ -257,7 +256,6 @@ class ModifyManyOperation : public WriteOperation {
   std::optional<Key> last_;  // and ends with it, unless page_done_
   bool page_done_ = false;   // nothing is left in the range
   std::vector<Key> candidates_;
-  v1::RetryRecord before_;                  // of a limited one: what the first attempt has changed
   std::map<Key, v1::RetryRecord> counted_;  // of the page
   std::vector<Part> parts_;
 };

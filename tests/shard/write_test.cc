@@ -1,6 +1,7 @@
 // One write and one read through a real shard, and everything that a write may be.
 #include "fake_log.h"
 #include "rpc/status.h"
+#include "shard/request_gate.h"
 #include "shard_fixture.h"
 
 namespace terrane::shard {
@@ -331,6 +332,61 @@ TEST_F(WriteTest, T67_LimitedModifyManyRetriedChangesNoOther) {
     EXPECT_TRUE(response.done());
   }
   EXPECT_EQ(Get("k2", 2), R"({"_id":2,"k":"k2","free":true})");
+}
+
+// The same for a page behind the first.
+TEST_F(WriteTest, T67_LaterPageOfALimitedModifyManyRetriedChangesNoOther) {
+  for (int i = 1; i <= 3; ++i) {
+    ASSERT_TRUE(Insert(StrCat(R"({"_id":)", i, R"(,"k":"k)", i, R"(","free":true})")).ok());
+  }
+  v1::ShardModifyManyRequest request;
+  *request.mutable_route() = RouteTo();
+  request.set_filter(Json(R"({"free": true})"));
+  request.set_update(Json(R"({"$set": {"free": false}})"));
+  request.set_limit(1);
+  request.set_resume(EncodeResume(KeyOf("k1"), IdOf(1)));
+  SetRetry(&request, 1);
+  for (int i = 0; i < 2; ++i) {
+    v1::ShardModifyManyResponse response;
+    ASSERT_TRUE(Write(&WritePath::ModifyMany, request, &response).ok());
+    EXPECT_EQ(response.modified(), 1);
+    EXPECT_TRUE(response.done());
+  }
+  EXPECT_EQ(Get("k1", 1), R"({"_id":1,"k":"k1","free":true})");
+  EXPECT_EQ(Get("k2", 2), R"({"_id":2,"k":"k2","free":false})");
+  EXPECT_EQ(Get("k3", 3), R"({"_id":3,"k":"k3","free":true})");
+}
+
+// What the first attempt has changed behind the end of a page is left to the page that reaches it: counted once.
+TEST_F(WriteTest, T67_LimitedModifyManyCountsEachChangeInOnePage) {
+  for (int i = 1; i <= 3; ++i) {
+    ASSERT_TRUE(Insert(StrCat(R"({"_id":)", i, R"(,"k":"k)", i, R"(","free":)", i != 2 ? "true" : "false", "}")).ok());
+  }
+  v1::ShardModifyManyRequest request;
+  *request.mutable_route() = RouteTo();
+  request.set_filter(Json(R"({"free": true})"));
+  request.set_update(Json(R"({"$set": {"free": false}})"));
+  request.set_limit(3);
+  SetRetry(&request, 1);
+  v1::ShardModifyManyResponse response;
+  ASSERT_TRUE(Write(&WritePath::ModifyMany, request, &response).ok());
+  EXPECT_EQ(response.modified(), 2);
+  for (int i = 1; i <= 2; ++i) {
+    ASSERT_TRUE(Modify(ModifyOf(StrCat("k", i), i, R"({"$set": {"free": true}})")).ok());
+  }
+  // Again from the start: there is one more to choose, and the first page ends with k1, which is passed over.
+  int64_t modified = 0;
+  response.Clear();
+  for (int pages = 0; !response.done() && pages < 4; ++pages) {
+    ASSERT_TRUE(Write(&WritePath::ModifyMany, request, &response).ok());
+    modified += response.modified();
+    request.set_limit(3 - modified);
+    request.set_resume(response.resume());
+  }
+  EXPECT_TRUE(response.done());
+  EXPECT_EQ(modified, 3) << "k1 and k3 the first time, k2 now";
+  EXPECT_EQ(Get("k1", 1), R"({"_id":1,"k":"k1","free":true})");
+  EXPECT_EQ(Get("k2", 2), R"({"_id":2,"k":"k2","free":false})");
 }
 
 TEST_F(WriteTest, DeadlineAndCancellationAreHonouredBeforeWork) {
