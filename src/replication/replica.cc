@@ -275,6 +275,7 @@ void Replica::NoteRoleLocked(const raft::RoleChange& role) {
         std::lock_guard lock(published_mutex_);
         if (served_term_ != term) return;
         served_term_.reset();
+        published_.ready_to_serve = false;  // whoever asks from now on shall not have to be stopped
       }
       machine_->OnLeaderStop(term);
     });

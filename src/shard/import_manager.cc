@@ -88,6 +88,8 @@ absl::StatusOr<std::shared_ptr<ImportDriver>> ImportManager::Driver(const v1::Mo
   std::vector<std::shared_ptr<ImportDriver>> ended;  // destroyed behind the lock
   std::lock_guard lock(mutex_);
   if (stopped_) return Unavailable("the shard is stopping");
+  // Here, where LeaderStopped cannot come in between: it comes only after this would say no.
+  TERRANE_RETURN_IF_ERROR(options_.serving());
   ended = Reap();
   std::shared_ptr<ImportDriver>& driver = drivers_[copy];
   if (driver != nullptr) {

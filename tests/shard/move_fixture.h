@@ -78,6 +78,7 @@ class MiniShard {
     ImportHost host = MakeImportHost(&core_);
     host.ownership = [this, ownership = host.ownership] {
       ++looks;
+      if (on_look) std::exchange(on_look, nullptr)();
       return ownership();
     };
     imports_ = std::make_unique<ImportManager>(ImportManager::Options{
@@ -118,11 +119,13 @@ class MiniShard {
   storage::Store& store() { return *store_; }
   Applier& applier() { return *applier_; }
   ImportManager& imports() { return *imports_; }
+  Proposer& proposer() { return *proposer_; }
   rpc::ChannelPool& pool() { return pool_; }
   const std::string& address() const { return server_->address(); }
 
   ImportDriver::Options driver;
-  std::atomic<int> looks{0};  // of imports at what is owned
+  std::atomic<int> looks{0};      // of imports at what is owned
+  std::function<void()> on_look;  // at the next one, once; to be set while no driver runs
 
  private:
   const std::filesystem::path directory_;

@@ -279,6 +279,21 @@ TEST_F(MoveTest, T13_AnImportThatIsOverRests) {
 }
 
 // The tail has read F before anybody asks for K, and then its leader restarts.
+// A step that was let in by the leader, and comes to the drivers when the office is lost and they have been ended: one
+// that began now would fetch for ever, with nobody to end it.
+TEST_F(MoveTest, ALateStepStartsNoImportAtAFollower) {
+  CreateChunk();
+  Fill(0, 100);
+  PinAndPrepare();
+  target_->on_look = [this] {
+    target_->proposer().SetAdmitted(false);
+    target_->imports().LeaderStopped();
+  };
+  EXPECT_EQ(rpc::ReasonOf(Import().status()), v1::ErrorDetail::NOT_LEADER);
+  target_->proposer().SetAdmitted(true);
+  ImportUntilCopied();
+}
+
 TEST_F(MoveTest, ANewLeaderCompletesWithAFenceThatItHasNotRead) {
   CreateChunk();
   Fill(0, 300);
