@@ -197,7 +197,8 @@ class ShardServerImpl final : public ShardServer {
   absl::Status Follows() const {
     const replication::ReplicatedLog* log = host_->proposer().log();
     if (log == nullptr) return Unavailable("this replica has just started");
-    if (log->Leader().is_leader) return FailedPrecondition("this replica leads");
+    // Passing as well: somebody else leads soon, or the target learns who does.
+    if (log->Leader().is_leader) return Unavailable("this replica leads");
     const std::optional<MonotonicTime> heard = log->LeaderContact();
     if (heard && Clock::System()->Now() - *heard < kCutOff) return absl::OkStatus();
     return Unavailable("this replica has not heard its leader of late");

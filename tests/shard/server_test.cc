@@ -14,6 +14,7 @@
 #include "rpc/channel.h"
 #include "rpc/server.h"
 #include "rpc/status.h"
+#include "shard/import_source.h"
 #include "support/temp_directory.h"
 #include "terrane/v1/metadata.grpc.pb.h"
 #include "terrane/v1/shard.grpc.pb.h"
@@ -170,6 +171,26 @@ TEST_F(ServerTest, DescribesAndAuditsItself) {
   ASSERT_TRUE(Call<v1::ShardAdmin>(&v1::ShardAdmin::Stub::Audit, audit, &audited).ok());
   EXPECT_EQ(audited.detail(), "");
   EXPECT_EQ(audited.misplaced(), 0);
+}
+
+// A target that wanted a follower asks somebody else then, or this one again: no word on the move itself, which an
+// answer that is not worth another try would be.
+TEST_F(ServerTest, ALeaderThatIsAskedAsAFollowerIsAskedAgain) {
+  Start();
+  CreateChunk();
+  v1::HashRangeRequest request;
+  *request.mutable_move() = ToProto(kMove);
+  request.set_copy_id(kSourceCopy.value());
+  *request.mutable_range() = ToProto(KeyRange{"", std::nullopt});
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  context.AddMetadata(kFromFollowerKey, "1");
+  const auto stub = v1::ShardExport::NewStub(channel_);
+  const auto reader = stub->HashRange(&context, request);
+  v1::RangeDigest digest;
+  EXPECT_FALSE(reader->Read(&digest));
+  const absl::Status refused = rpc::FromGrpc(reader->Finish());
+  EXPECT_TRUE(absl::IsUnavailable(refused)) << refused;
 }
 
 TEST_F(ServerTest, RefusesADirectoryInUseAndSomebodyElses) {
