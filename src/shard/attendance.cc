@@ -76,7 +76,8 @@ void Attendance::Beat() {
   const auto round_trip = std::chrono::duration_cast<std::chrono::milliseconds>(core_->clock->Now() - sent);
   const int64_t ahead_ms = core_->clock->Wall().count() - (answer->wall_ms() + round_trip.count() / 2);
   const bool agrees = std::abs(ahead_ms) <= HybridClock::kMaxAhead.count() + round_trip.count() / 2;
-  if (clock_agrees_.exchange(agrees, std::memory_order_relaxed) != agrees) {
+  clock_agrees_ = agrees;
+  if (std::exchange(clock_was_off_, !agrees) == agrees) {
     LogWarn("shard",
             agrees ? "the wall clock agrees with the metadata service's again"
                    : "the wall clock is far off the metadata service's: nothing expires here",

@@ -31,11 +31,16 @@ class Attendance {
   Attendance(const Core* core, MetadataLink* metadata, StatisticsCollector* statistics, Options options);
   ~Attendance() { Stop(); }
 
-  // Whether the own wall clock is close enough to the metadata service's to decide what has expired.
+  // Whether the own wall clock is close enough to the metadata service's to decide what has expired: what the last
+  // heartbeat that was answered has found; false until one was, from the start and from each Poke.
   bool clock_agrees() const { return clock_agrees_.load(std::memory_order_relaxed); }
 
-  // This replica leads now: the next heartbeat goes at once. Does not block.
-  void Poke() { loop_->Poke(); }
+  // This replica leads now: the next heartbeat goes at once, and only then its clock is trusted (trap T44). Does not
+  // block.
+  void Poke() {
+    clock_agrees_ = false;
+    loop_->Poke();
+  }
   // Cancels the metadata link's calls and joins. Idempotent.
   void Stop();
 
@@ -51,7 +56,8 @@ class Attendance {
   bool registered_ = false;
   bool complained_ = false;  // about the registration
   bool refused_ = false;
-  std::atomic<bool> clock_agrees_{true};
+  bool clock_was_off_ = false;  // as of the last heartbeat that was answered; was logged
+  std::atomic<bool> clock_agrees_{false};
   std::unique_ptr<Periodic> loop_;
 };
 
