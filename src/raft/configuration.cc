@@ -116,8 +116,8 @@ std::vector<PeerStatus> Core::peers() const {
   std::vector<PeerStatus> out;
   if (const LeaderRole* leader = Leader()) {
     for (const Progress& peer : leader->peers) {
-      out.push_back(
-          {peer.id, configuration().IsVoter(peer.id), peer.match, peer.next, peer.applied, peer.state, peer.heard_at});
+      out.push_back({peer.id, configuration().IsVoter(peer.id), peer.match, peer.next, peer.applied, peer.state,
+                     peer.heard_at, peer.heard});
     }
   }
   return out;

@@ -147,7 +147,8 @@ struct PeerStatus {
   Position next;
   Position applied;  // as it last said
   ProgressState state = ProgressState::kProbe;
-  MonotonicTime heard_at{0};
+  MonotonicTime heard_at{0};  // its last answer in this term; not `heard`: when this leader began to wait for one
+  bool heard = false;         // it has answered in this term
 };
 
 // The role is a variant, so that leader data exists only in a leader.

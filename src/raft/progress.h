@@ -30,7 +30,8 @@ struct Progress {
   size_t inflight_bytes = 0;                         // sum of it
   Position commit_sent;                              // greatest commit index that went with an Append
   Position applied;                                  // what it said to have applied
-  MonotonicTime heard_at{0};                         // when its last answer of this term came
+  MonotonicTime heard_at{0};  // when its last answer of this term came; none: since when it could
+  bool heard = false;         // an answer of this term came
   MonotonicTime nudge_at{0};  // from then on, an answered heartbeat brings a question if appends are not answered
   uint64_t round = 0;         // greatest heartbeat round that it answered
 

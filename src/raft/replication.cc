@@ -123,6 +123,7 @@ void Core::StepAppendAnswer(const Message& message, MonotonicTime now) {
   Progress* peer = IsLeader() ? Peer(message.from) : nullptr;
   if (peer == nullptr) return;
   peer->heard_at = now;
+  peer->heard = true;
   peer->nudge_at = now + options_.heartbeat_interval;
   if (message.reject) {
     // The last position of ours that may match: not behind its hint, and not of a newer term than the hint.
@@ -224,6 +225,7 @@ void Core::StepHeartbeatAnswer(const Message& message, MonotonicTime now) {
   Progress* peer = leader != nullptr ? Peer(message.from) : nullptr;
   if (peer == nullptr) return;
   peer->heard_at = now;
+  peer->heard = true;
   peer->applied = std::max(peer->applied, message.commit);
   if (message.context <= leader->round) peer->round = std::max(peer->round, message.context);
   ConfirmReads();
@@ -293,6 +295,7 @@ void Core::StepSnapshotAnswer(const Message& message, MonotonicTime now) {
   Progress* peer = IsLeader() ? Peer(message.from) : nullptr;
   if (peer == nullptr) return;
   peer->heard_at = now;
+  peer->heard = true;
   if (message.reject) {
     peer->snapshot_sent_at = now;  // tried again after a while
     return;

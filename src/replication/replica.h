@@ -80,6 +80,10 @@ class Replica : public ReplicatedLog, private PeerReceiver {
     std::function<void(ProposeResult)> done;
     std::function<void()> synced;
   };
+  struct Joiner {
+    StartId start;
+    MonotonicTime greeted_at{0};
+  };
   struct Fetched {
     std::optional<raft::Message> message;  // the InstallSnapshot that asked for it; without: the state machine did
     absl::StatusOr<Checkpoint> checkpoint;
@@ -124,7 +128,9 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   void FollowOtherDirectoryLocked(PeerBatch batch);
   void MaintainMembersLocked(MonotonicTime now);
   bool TakeBackLocked(ReplicaId id, const StartId& start, MonotonicTime now);
-  bool EnoughAnswerLocked(const std::vector<ReplicaId>& voters, MonotonicTime now) const;
+  // A majority of `voters` has answered this leader of late. `or_may`: or may yet, for this leader has just been
+  // elected.
+  bool EnoughAnswerLocked(const std::vector<ReplicaId>& voters, MonotonicTime now, bool or_may = false) const;
   absl::Status CheckMemberChangeLocked(MemberChange change, ReplicaId replica, const std::string& address,
                                        raft::Configuration* next, MonotonicTime now) const;
   absl::Status ProposeMembersLocked(const raft::Configuration& next, MonotonicTime now, Position* position);
@@ -188,8 +194,9 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   // configuration names.
   std::map<ReplicaId, StartId> heard_;
   // Peers that want to be taken in (again), with the directories that they come with; until the configuration names
-  // them.
-  std::map<ReplicaId, StartId> joining_;
+  // them, or the directory that it names is heard. Who waits greets all the time: one that was silent for an election
+  // timeout is not taken in, for it may be gone.
+  std::map<ReplicaId, Joiner> joining_;
   bool disk_stalled_ = false;  // the core was told so
   bool heard_of_ = false;      // a peer has acknowledged this start
   // The last contact with a leader by which everything that it had committed was applied here.

@@ -105,7 +105,7 @@ void Replica::AdoptConfigurationLocked() {
       StartId& heard = heard_[id];
       if (record.incarnation != 0 && heard.incarnation != record.incarnation) heard = {record.incarnation, 0};
       auto joining = joining_.find(id);
-      if (joining != joining_.end() && joining->second.incarnation == record.incarnation) joining_.erase(joining);
+      if (joining != joining_.end() && joining->second.start.incarnation == record.incarnation) joining_.erase(joining);
       if (id != options_.identity.replica && options_.transport != nullptr) {
         if (std::string address = AddressLocked(id); !address.empty()) options_.transport->SetMember({id, address});
       }
@@ -177,13 +177,13 @@ void Replica::Rejoin(absl::Status why) {
 
 // --- Changes ---
 
-bool Replica::EnoughAnswerLocked(const std::vector<ReplicaId>& voters, MonotonicTime now) const {
+bool Replica::EnoughAnswerLocked(const std::vector<ReplicaId>& voters, MonotonicTime now, bool or_may) const {
   size_t answering = 0;
   const std::vector<raft::PeerStatus> peers = core_.peers();
   for (ReplicaId id : voters) {
     const bool answers =
         id == options_.identity.replica || std::any_of(peers.begin(), peers.end(), [&](const raft::PeerStatus& peer) {
-          return peer.id == id && now - peer.heard_at < options_.timeouts.election_max;
+          return peer.id == id && (peer.heard || or_may) && now - peer.heard_at < options_.timeouts.election_max;
         });
     answering += answers ? 1 : 0;
   }
@@ -245,6 +245,10 @@ absl::Status Replica::CheckMemberChangeLocked(MemberChange change, ReplicaId rep
       break;
   }
   if (next->voters != current.voters && !EnoughAnswerLocked(next->voters, now)) {
+    if (EnoughAnswerLocked(next->voters, now, true)) {
+      return Unavailable("this replica has just begun to lead ", options_.identity.group,
+                         " and has not heard enough of the others yet: try again");
+    }
     return FailedPrecondition("without ", name, " as it is there would be ", next->voters.size(),
                               " voters of which too few answer: the group would lose its quorum");
   }
@@ -317,8 +321,10 @@ bool Replica::TakeBackLocked(ReplicaId id, const StartId& start, MonotonicTime n
 
 void Replica::MaintainMembersLocked(MonotonicTime now) {
   if (!core_.IsLeader() || !core_.ReadyToServe() || core_.configuration_index() > core_.commit()) return;
-  for (const auto& [id, start] : joining_) {
-    if (TakeBackLocked(id, start, now)) return;
+  std::erase_if(joining_,
+                [&](const auto& joiner) { return now - joiner.second.greeted_at >= options_.timeouts.election_max; });
+  for (const auto& [id, joiner] : joining_) {
+    if (TakeBackLocked(id, joiner.start, now)) return;
   }
   const raft::Configuration& current = core_.configuration();
   for (ReplicaId id : current.learners) {

@@ -158,7 +158,7 @@ void Replica::TakeBatch(PeerBatch batch) {
       case Sender::kMember:
         break;
       case Sender::kJoining:
-        joining_[batch.from] = batch.start;
+        joining_[batch.from] = {batch.start, Now()};
         return;
       case Sender::kOtherDirectory:
         return FollowOtherDirectoryLocked(std::move(batch));
@@ -177,6 +177,7 @@ void Replica::TakeBatch(PeerBatch batch) {
     return old_copy ? RefuseLocked(batch, MessageOf(heard)) : FollowOtherDirectoryLocked(std::move(batch));
   }
   complained_.erase(batch.from);
+  joining_.erase(batch.from);  // the directory that the group knows is back: the other one was there by mistake
   if (batch.greeting) SendBatchLocked(batch.from, false, true, {});
   const MonotonicTime now = Now();
   for (raft::Message& message : batch.messages) StepLocked(std::move(message), now);

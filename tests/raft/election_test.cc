@@ -268,6 +268,21 @@ TEST(ElectionTest, ALeaderThatHearsAMajorityStays) {
   EXPECT_EQ(group[1].term(), Term(2));
 }
 
+TEST(ElectionTest, ALeaderKnowsWhoHasAnsweredItInItsTerm) {
+  LoneCore leader(3, 2, {1});
+  leader.Lead();
+  ASSERT_TRUE(leader.core->IsLeader());
+  const uint64_t term = leader.core->term().value();
+  for (const PeerStatus& peer : leader.core->peers()) EXPECT_FALSE(peer.heard) << "a vote is of the time before";
+  Message answer = LoneCore::From(2, MessageType::kHeartbeatAnswer, term - 1);
+  leader.Step(answer);
+  EXPECT_FALSE(leader.core->peers()[0].heard);
+  answer.term = Term(term);
+  leader.Step(answer);
+  EXPECT_TRUE(leader.core->peers()[0].heard);
+  EXPECT_FALSE(leader.core->peers()[1].heard);
+}
+
 TEST(ElectionTest, AServerThatComesBackFromAPartitionDoesNotDisturbTheLeader) {
   Group group(3);
   group.Elect(1);

@@ -2,8 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <future>
+#include <thread>
 
 #include "support/await.h"
 #include "support/replica_group.h"
@@ -37,6 +39,11 @@ void ThreeFounders(ReplicatedLog::Options* options) {
 void StartFounders(ReplicaGroup* group) {
   for (uint64_t id : {1, 2, 3}) ASSERT_TRUE(group->Start(id).ok());
   ASSERT_TRUE(group->ProposeSomewhere("first"));
+  // All have answered the leader.
+  ASSERT_TRUE(Await([&] {
+    const std::vector<MemberStatus> members = (*group)[group->Leader()].log->Members();
+    return std::all_of(members.begin(), members.end(), [](const auto& member) { return member.match > Position(0); });
+  }));
 }
 
 // The disk is gone, an empty one takes its place.
@@ -206,6 +213,82 @@ TEST(MembersTest, T51_ADirectoryThatWasReplacedBeginsAgain) {
   Wipe(&group, 3);
   ASSERT_TRUE(group.Start(3).ok());
   EXPECT_TRUE(group.AwaitEqual(3));
+}
+
+// The disk of 3 is not mounted: an empty directory in its place asks to be taken in. Then the right disk is back.
+class AJoinerThatIsGone : public ::testing::Test {
+ protected:
+  AJoinerThatIsGone()
+      : group_(3, [this](auto* options) { options->join = options->identity.replica == ReplicaId(3) && join_; }) {}
+
+  // Leaves 3 stopped with its right disk; 2 is stopped too, and 1 has been greeted by the wrong one.
+  void GreetFromTheWrongDisk() {
+    ASSERT_TRUE(group_.StartAll().ok());
+    ASSERT_TRUE(group_.ProposeSomewhere("x"));
+    ASSERT_TRUE(group_.AwaitEqual(1));
+    // All directories are named.
+    ASSERT_TRUE(Await([&] {
+      return Change(group_[group_.Leader()].log.get(), MemberChange::kPromote, 3).ok() && Named(1) && Named(2) &&
+             Named(3);
+    }));
+    ASSERT_TRUE(Lead(1));
+    group_.Stop(2);
+    group_.Stop(3);
+    ASSERT_TRUE(Await([&] { return !group_[1].log->Leader().is_leader; }));
+    const auto right = group_[3].disk.Image();
+    const Position applied = group_[3].machine.Applied();
+    Wipe(&group_, 3);
+    join_ = true;
+    greetings_ = 0;
+    group_.network().SetBatchHook([&](const PeerBatch& batch, bool) {
+      if (batch.joining && batch.from == ReplicaId(3) && batch.to == ReplicaId(1)) ++greetings_;
+      return true;
+    });
+    ASSERT_TRUE(group_.Start(3).ok());
+    ASSERT_TRUE(Await([&] { return greetings_ >= 4; }));
+    group_.Stop(3);
+    group_[3].disk.Restore(right);
+    group_[3].machine.SetApplied(applied);
+    join_ = false;
+  }
+  bool Named(uint64_t id) { return group_[id].log->ConfigurationPosition() > Position(1); }
+  bool Lead(uint64_t id) {
+    return Await([&] {
+      const uint64_t leader = group_.Leader();
+      if (leader == id) return true;
+      if (leader != 0) (void)group_[leader].log->TransferLeadership(ReplicaId(id));
+      return false;
+    });
+  }
+
+  std::atomic<bool> join_{false};
+  std::atomic<int> greetings_{0};
+  ReplicaGroup group_;
+};
+
+TEST_F(AJoinerThatIsGone, T51_IsNotTakenInInPlaceOfTheRightDisk) {
+  GreetFromTheWrongDisk();
+  ASSERT_TRUE(group_.Start(3).ok());
+  ASSERT_TRUE(Lead(1));
+  for (uint64_t leader : {1, 3, 1}) {
+    ASSERT_TRUE(Lead(leader));
+    ASSERT_TRUE(group_.ProposeSomewhere("y"));
+    EXPECT_TRUE(group_[3].Fatal().ok()) << group_[3].Fatal();
+  }
+}
+
+TEST_F(AJoinerThatIsGone, T51_IsNotTakenInLater) {
+  GreetFromTheWrongDisk();
+  // Whoever waits to be taken in says so all the time.
+  std::this_thread::sleep_for(std::chrono::milliseconds(700) * testing::kSlowness);
+  ASSERT_TRUE(group_.Start(2).ok());
+  ASSERT_TRUE(Lead(1));
+  ASSERT_TRUE(group_.ProposeSomewhere("y"));
+  ASSERT_TRUE(group_.Start(3).ok());
+  ASSERT_TRUE(group_.ProposeSomewhere("z"));
+  group_.Stop(2);
+  EXPECT_TRUE(group_.ProposeSomewhere("by 1 and 3"));
+  EXPECT_TRUE(group_[3].Fatal().ok()) << group_[3].Fatal();
 }
 
 TEST(MembersTest, T51_AWipedReplicaDoesNotHelpToForgetWhatItAcknowledged) {

@@ -84,8 +84,8 @@ class MemoryTransport : public Transport {
   void SetMember(const replication::Member&) override {}  // the network knows everybody
   void Stop() override { endpoint_->Stop(); }
 
-  void Send(PeerBatch batch, bool) override {
-    if (!network_->Passes(self_, batch.to)) return;
+  void Send(PeerBatch batch, bool urgent) override {
+    if (!network_->Passes(self_, batch.to) || !network_->OnBatch(batch, urgent)) return;
     if (auto peer = network_->Find(batch.to)) peer->Push(std::move(batch));
   }
 
@@ -123,6 +123,20 @@ std::unique_ptr<Transport> MemoryNetwork::MakeTransport(ReplicaId self, FileSyst
   std::lock_guard lock(mutex_);
   endpoints_[self] = endpoint;
   return std::make_unique<MemoryTransport>(this, self, endpoint);
+}
+
+void MemoryNetwork::SetBatchHook(BatchHook hook) {
+  std::lock_guard lock(mutex_);
+  batch_hook_ = std::move(hook);
+}
+
+bool MemoryNetwork::OnBatch(const PeerBatch& batch, bool urgent) const {
+  BatchHook hook;
+  {
+    std::lock_guard lock(mutex_);
+    hook = batch_hook_;
+  }
+  return !hook || hook(batch, urgent);
 }
 
 void MemoryNetwork::SetChunkHook(ChunkHook hook) {

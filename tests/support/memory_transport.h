@@ -29,6 +29,11 @@ class MemoryNetwork {
   void Isolate(ReplicaId member, const std::set<ReplicaId>& others);
   void Heal();
 
+  // Sees each batch before it is sent; false: it is lost. On the thread of its sender, which holds its locks.
+  // Thread-safe.
+  using BatchHook = std::function<bool(const replication::PeerBatch&, bool urgent)>;
+  void SetBatchHook(BatchHook hook);
+
   // Sees each chunk of a checkpoint on its way, and may change it; an error breaks the stream. Thread-safe.
   using ChunkHook = std::function<absl::Status(ReplicaId from, ReplicaId to, v1::CheckpointChunk*)>;
   void SetChunkHook(ChunkHook hook);
@@ -37,12 +42,14 @@ class MemoryNetwork {
   friend class MemoryTransport;
   class Endpoint;
   absl::Status OnChunk(ReplicaId from, ReplicaId to, v1::CheckpointChunk* chunk) const;
+  bool OnBatch(const replication::PeerBatch& batch, bool urgent) const;
   bool Passes(ReplicaId from, ReplicaId to) const;
   std::shared_ptr<Endpoint> Find(ReplicaId id) const;
 
   mutable std::mutex mutex_;
   std::map<ReplicaId, std::shared_ptr<Endpoint>> endpoints_;
   std::set<std::pair<ReplicaId, ReplicaId>> cut_;
+  BatchHook batch_hook_;
   ChunkHook chunk_hook_;
 };
 
