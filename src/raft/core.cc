@@ -74,6 +74,10 @@ std::optional<MonotonicTime> Core::LeaderContact(MonotonicTime now) const {
   return IsLeader() ? now : last_leader_contact_;
 }
 
+std::optional<LeaderWord> Core::Word(MonotonicTime now) const {
+  return IsLeader() ? LeaderWord{term(), MayBeCommitted(), now} : word_;
+}
+
 // --- Messages in ---
 
 namespace {

@@ -151,6 +151,14 @@ struct PeerStatus {
   bool heard = false;         // it has answered in this term
 };
 
+// What a leader last said of how far the group has committed: who has applied `committed` has all that was acknowledged
+// before `at`.
+struct LeaderWord {
+  Term term;
+  Position committed;
+  MonotonicTime at{0};
+};
+
 // The role is a variant, so that leader data exists only in a leader.
 struct FollowerRole {
   ReplicaId leader;                    // 0: unknown
@@ -269,6 +277,8 @@ class Core {
   std::optional<MonotonicTime> LeaseUntil() const;
   // When a leader was last heard of; itself counts. nullopt: never since the start.
   std::optional<MonotonicTime> LeaderContact(MonotonicTime now) const;
+  // The last heartbeat that came; a leader's own word is of now. nullopt: none since the start.
+  std::optional<LeaderWord> Word(MonotonicTime now) const;
 
   Position commit() const { return commit_; }
   Position applied() const { return applied_; }
@@ -334,6 +344,8 @@ class Core {
   void TickLeader(MonotonicTime now);
   bool HeardQuorum(MonotonicTime now) const;
   uint64_t QuorumRound() const;
+  // Of a leader: nothing behind this is committed.
+  Position MayBeCommitted() const { return std::max(commit_, Leader()->no_op); }
   bool StartTransfer(ReplicaId target, MonotonicTime now);
   void TellTransferTarget();
   void TellTimeoutNow(ReplicaId target);
@@ -347,6 +359,7 @@ class Core {
   void StepHeartbeatAnswer(const Message& message, MonotonicTime now);
   void StepInstallSnapshot(const Message& message, MonotonicTime now);
   void StepSnapshotAnswer(const Message& message, MonotonicTime now);
+  void NoteWord(const Message& message, MonotonicTime now);
   void TakeCommit(Position commit, Position limit);
   void TruncateFrom(Position index);
   void Install(const SnapshotReference& snapshot);
@@ -401,6 +414,7 @@ class Core {
   std::variant<FollowerRole, CandidateRole, LeaderRole> role_;
   MonotonicTime silent_until_;                        // answers no vote and no pre-vote before
   std::optional<MonotonicTime> last_leader_contact_;  // of any term: a promise outlives a term
+  std::optional<LeaderWord> word_;                    // of the last heartbeat
   bool may_vote_ = true;
   bool stalled_ = false;
   bool flush_ = false;  // a leader may have something to send

@@ -71,6 +71,7 @@ void Core::StartRound(MonotonicTime now) {
       message.commit = std::min(commit_, peer.match);
     }
     message.context = leader->round;
+    message.hint_index = MayBeCommitted();
     Send(std::move(message));
   }
   ConfirmReads();

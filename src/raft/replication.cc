@@ -212,11 +212,20 @@ void Core::TruncateFrom(Position index) {
 
 void Core::StepHeartbeat(const Message& message, MonotonicTime now) {
   HearLeader(message.from, now);
+  NoteWord(message, now);
   if (log_.Matches(message.index, message.log_term)) TakeCommit(message.commit, message.index);
   Message answer = Answer(message, MessageType::kHeartbeatAnswer);
   answer.context = message.context;
   answer.commit = applied_;
   SendAnswer(std::move(answer));
+}
+
+// Within a term a word never says less than one before, which may have overtaken it. A later leader's may: it began its
+// term behind what an earlier one had and nobody has committed.
+void Core::NoteWord(const Message& message, MonotonicTime now) {
+  if (message.hint_index == Position(0)) return;
+  const bool same = word_ && word_->term == message.term;
+  word_ = LeaderWord{message.term, same ? std::max(word_->committed, message.hint_index) : message.hint_index, now};
 }
 
 // Says that the follower lives and what it has applied; nothing about its log (trap T46).

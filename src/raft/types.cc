@@ -173,8 +173,8 @@ std::string ToString(const Message& message) {
       if (message.reject) out += " hint " + Text(message.hint_index, message.hint_term);
       break;
     case MessageType::kHeartbeat:
-      out += " match " + Text(message.index, message.log_term) + " commit " + Text(message.commit) + " round " +
-             std::to_string(message.context);
+      out += " match " + Text(message.index, message.log_term) + " commit " + Text(message.commit) + " of " +
+             Text(message.hint_index) + " round " + std::to_string(message.context);
       break;
     case MessageType::kHeartbeatAnswer:
       out += " round " + std::to_string(message.context);

@@ -137,7 +137,9 @@ std::string_view ToString(MessageType type);
 //                    of the question and synced there; reject = true: index is the prev that did not match, hint_index
 //                    and hint_term the last position of the follower that may match; or the question's term was old
 //   Heartbeat        index, log_term: last position that the leader knows to match on the receiver; commit (<= index);
-//                    context: the round
+//                    context: the round; hint_index: whoever has applied up to there has all that was committed
+//                    anywhere when it was sent, never 0 (the commit index of the leader, which the receiver may lack;
+//                    before the first commit of its term, the entry that began it)
 //   HeartbeatAnswer  context of the question; commit: position up to which the receiver has applied
 //   InstallSnapshot  snapshot
 //   SnapshotAnswer   index, log_term: position and term of the state that is there now and synced; reject: not taken

@@ -205,8 +205,22 @@ void Replica::DriveLocked() {
     HandleReadyLocked(core_.TakeReady(now));
     FeedProposalsLocked();
   }
-  if (core_.applied() >= core_.commit()) fresh_as_of_ = core_.LeaderContact(now);
+  NoteFreshnessLocked(now);
   PublishLocked();
+}
+
+// The commit index of the core does not do: that of a follower is never greater than the log that it has.
+void Replica::NoteFreshnessLocked(MonotonicTime now) {
+  const std::optional<raft::LeaderWord> word = core_.Word(now);
+  if (!word) return;
+  // What a leader might have committed, and the next one does not have, never comes.
+  if (!unseen_ || word->committed < unseen_->committed) unseen_ = word;
+  if (core_.applied() < unseen_->committed) return;
+  fresh_as_of_ = unseen_->at;
+  unseen_ = word;
+  if (core_.applied() < word->committed) return;
+  fresh_as_of_ = word->at;
+  unseen_.reset();
 }
 
 void Replica::HandleReadyLocked(raft::Ready ready) {

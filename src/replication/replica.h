@@ -100,6 +100,7 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   void TellSyncedLocked();
   void RefuseLocked(std::function<void(ProposeResult)> done, Term term, absl::Status status);
   void FailEverythingLocked(const absl::Status& why);
+  void NoteFreshnessLocked(MonotonicTime now);
   void PublishLocked();
   void WakeLoop();
   absl::Status NotLeaderLocked() const;
@@ -199,8 +200,10 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   std::map<ReplicaId, Joiner> joining_;
   bool disk_stalled_ = false;  // the core was told so
   bool heard_of_ = false;      // a peer has acknowledged this start
-  // The last contact with a leader by which everything that it had committed was applied here.
+  // The last word of a leader by which everything that was committed then is applied here.
   std::optional<MonotonicTime> fresh_as_of_;
+  // A later one that waits for it: so a replica that is always a little behind knows by how much.
+  std::optional<raft::LeaderWord> unseen_;
   MonotonicTime next_greeting_{0};
   bool closed_ = false;            // Stop has begun: the core is called no more
   bool finished_ = false;          // Stop is done: answer on the calling thread

@@ -152,6 +152,51 @@ TEST(ReplicationTest, T71_AFollowerTakesOverACommitIndexOnlyUpToPrevPlusTheNumbe
   EXPECT_EQ(follower.core->commit(), Position(3)) << "the end that the leader knows is not the own end";
 }
 
+TEST(ReplicationTest, AHeartbeatTellsHowFarTheGroupMayHaveCommittedWhateverItsReceiverLacks) {
+  LoneCore leader(3, 2, {1, 1, 1}, 2);
+  leader.Lead();
+  const uint64_t term = leader.core->term().value();
+  const auto told = [&] {
+    leader.now += 50ms;
+    leader.core->Tick(leader.now);
+    Position position;
+    for (const Message& message : leader.Synced()) {
+      if (message.type != MessageType::kHeartbeat || message.to != ReplicaId(3)) continue;
+      EXPECT_EQ(message.commit, Position(0)) << "nothing is known of its log";
+      position = message.hint_index;
+    }
+    return position;
+  };
+  EXPECT_EQ(told(), Position(5)) << "an entry of an older term may be committed: what it is not told, nobody knows";
+  Message answer = LoneCore::From(2, MessageType::kAppendAnswer, term);
+  answer.index = Position(5);
+  leader.Step(answer);
+  EXPECT_EQ(told(), Position(5));
+  leader.ApplyAll();
+  ASSERT_TRUE(leader.core->Propose(Term(term), "a").ok());
+  EXPECT_EQ(told(), Position(5));
+  answer.index = Position(6);
+  leader.Step(answer);
+  EXPECT_EQ(told(), Position(6));
+}
+
+TEST(ReplicationTest, AFollowerRemembersWhatALeaderSaidLast) {
+  LoneCore follower(3, 2, {1});
+  EXPECT_FALSE(follower.core->Word(follower.now).has_value());
+  const auto hear = [&](uint64_t term, uint64_t committed) {
+    Message message = LoneCore::From(2, MessageType::kHeartbeat, term);
+    message.hint_index = Position(committed);
+    follower.now += 50ms;
+    follower.Step(message);
+    return follower.core->Word(follower.now)->committed.value();
+  };
+  EXPECT_EQ(hear(2, 9), 9u) << "far behind what it has";
+  EXPECT_EQ(follower.core->Word(follower.now)->at, follower.now);
+  EXPECT_EQ(hear(2, 8), 9u) << "an older one that was overtaken";
+  EXPECT_EQ(hear(3, 5), 5u) << "what the leader before had, nobody has committed";
+  EXPECT_EQ(hear(2, 20), 5u) << "an old leader";
+}
+
 TEST(ReplicationTest, T46_AHeartbeatAnswerSaysNothingAboutTheLog) {
   LoneCore follower(3, 5, {2, 2, 3, 3});
   follower.Step(LoneCore::From(2, MessageType::kHeartbeat, 5));
