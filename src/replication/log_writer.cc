@@ -79,7 +79,9 @@ void LogWriter::Run() {
       CutRequest cut = std::move(cuts_.front());
       cuts_.pop_front();
       lock.unlock();
+      write_began_ = clock_->Now().count();
       absl::StatusOr<LogPoint> base = file_->Cut(cut.durable, cut.keep_bytes);
+      write_began_ = 0;
       status = base.status();
       NoteFile();
       cut.done(std::move(base));

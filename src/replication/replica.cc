@@ -334,13 +334,16 @@ void Replica::OnSynced(uint64_t sequence, std::vector<raft::Message> messages) {
   SendLocked(std::move(messages));
   persisted_sequence_ = sequence;
   const MonotonicTime now = Now();
-  if (disk_stalled_) {
-    disk_stalled_ = false;
-    core_.PersistStalled(false, now);
-  }
+  DiskAnswersLocked(now);
   core_.Persisted(sequence, now);
   DriveLocked();
   TellSyncedLocked();
+}
+
+void Replica::DiskAnswersLocked(MonotonicTime now) {
+  if (!disk_stalled_) return;
+  disk_stalled_ = false;
+  core_.PersistStalled(false, now);
 }
 
 void Replica::OnApplied(Position position) {
@@ -481,7 +484,11 @@ void Replica::Cut(uint64_t keep_bytes, std::function<void(absl::Status)> done) {
     std::lock_guard lock(mutex_);
     cutting_ = false;
     next_cut_bytes_ = std::max(options_.keep_bytes, writer_.file_bytes() + options_.keep_bytes / 2);
-    if (base.ok() && !closed_ && !dead_) core_.Compact(base->position);
+    if (base.ok() && !closed_ && !dead_) {
+      core_.Compact(base->position);
+      DiskAnswersLocked(Now());
+      DriveLocked();
+    }
     apply_.PushTask([done = std::move(done), status = base.status()] { done(status); });
   });
 }

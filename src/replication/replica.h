@@ -105,6 +105,7 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   void WakeLoop();
   absl::Status NotLeaderLocked() const;
   void OnSynced(uint64_t sequence, std::vector<raft::Message> messages);
+  void DiskAnswersLocked(MonotonicTime now);
   void OnApplied(Position position);
   void AnnounceLeader();
   void Cut(uint64_t keep_bytes, std::function<void(absl::Status)> done);

@@ -227,6 +227,50 @@ TEST(GroupTest, T56_ALeaderWhoseDiskHangsHandsOn) {
   group[first].disk.SetSyncHook(nullptr);
 }
 
+TEST(GroupTest, T56_ALeaderWhoseDiskHangsInACutHandsOn) {
+  ReplicaGroup group(3);
+  ASSERT_TRUE(group.StartAll().ok());
+  size_t proposed = 0;
+  ASSERT_TRUE(Await([&] {
+    group.ProposeSomewhere(std::string(4000, 'x'));
+    ++proposed;
+    return group[group.Leader()].log->Statistics().segments >= 2;
+  }));
+  const uint64_t first = group.Leader();
+  std::atomic<bool> hold{true};
+  group[first].disk.SetSyncHook([&](const auto&) { Await([&] { return !hold; }, std::chrono::seconds(60)); });
+  const auto began = std::chrono::steady_clock::now();
+  std::atomic<bool> cut{false};
+  group[first].log->CutLog([&](const absl::Status& status) { cut = status.ok(); });
+  const uint64_t second = group.Leader(first);
+  EXPECT_NE(second, 0u);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(3) * testing::kSlowness);
+  hold = false;
+  EXPECT_TRUE(Await([&] { return cut.load(); }));
+  ASSERT_TRUE(group.ProposeSomewhere("c"));
+  EXPECT_TRUE(group.AwaitEqual(proposed + 1));
+  group[first].disk.SetSyncHook(nullptr);
+}
+
+// Nobody can take over, and nothing is written that would say that the disk is well again.
+TEST(GroupTest, T56_ALeaderWhoseDiskComesBackFromACutGoesOn) {
+  ReplicaGroup group(1);
+  ASSERT_TRUE(group.StartAll().ok());
+  ASSERT_TRUE(Await([&] {
+    group.ProposeSomewhere(std::string(4000, 'x'));
+    return group[1].log->Statistics().segments >= 2;
+  }));
+  std::atomic<bool> hold{true};
+  group[1].disk.SetSyncHook([&](const auto&) { Await([&] { return !hold; }, std::chrono::seconds(60)); });
+  std::atomic<bool> cut{false};
+  group[1].log->CutLog([&](const absl::Status& status) { cut = status.ok(); });
+  EXPECT_TRUE(Await([&] { return !group[1].log->HasLease(); })) << "it does not notice that its disk hangs";
+  hold = false;
+  EXPECT_TRUE(Await([&] { return cut.load(); }));
+  EXPECT_TRUE(Await([&] { return group.Propose(1, "y").outcome == ProposeOutcome::kApplied; }));
+  group[1].disk.SetSyncHook(nullptr);
+}
+
 TEST(GroupTest, T51_LastWeeksDiskIsRefused) {
   ReplicaGroup group(3);
   ASSERT_TRUE(group.StartAll().ok());
