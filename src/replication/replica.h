@@ -158,7 +158,7 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   void StepSnapshotLocked(raft::Message message, MonotonicTime now);
   std::vector<ReplicaId> FetchPeersLocked(ReplicaId leader) const;
   void FetchLocked(std::optional<raft::Message> message, Position at_least, ReplicaId leader);
-  void TakeFetched(Fetched fetched);
+  bool TakeFetched(Fetched* fetched);
   absl::Status Install(const raft::SnapshotReference& snapshot);
   absl::Status Installed(const raft::SnapshotReference& snapshot);
   void OnCheckpointWanted(Position at_least, const std::string& id,

@@ -55,33 +55,46 @@ void Replica::FetchLocked(std::optional<raft::Message> message, Position at_leas
   });
 }
 
-void Replica::TakeFetched(Fetched fetched) {
+// Loop thread. False: to be called again with the same. The term may have changed since the fetch began, and the core
+// takes nothing of an older one. But what is fetched is a state that was committed, which every later leader has: it is
+// as good as if that leader had offered it. While there is none, it waits for one.
+bool Replica::TakeFetched(Fetched* fetched) {
   std::lock_guard lock(mutex_);
-  if (closed_ || dead_) return;
-  if (!fetched.message) return TakeStateLocked(std::move(fetched.checkpoint));
+  if (closed_ || dead_) return true;
+  if (!fetched->message) {
+    TakeStateLocked(std::move(fetched->checkpoint));
+    return true;
+  }
+  if (fetched->checkpoint.ok() && fetched->message->term < core_.term() && !core_.IsLeader()) {
+    if (core_.leader() == ReplicaId()) return false;
+    fetched->message->term = core_.term();
+    fetched->message->from = core_.leader();
+  }
   const MonotonicTime now = Now();
   auto reference = std::make_shared<raft::SnapshotReference>();
-  absl::Status status = fetched.checkpoint.status();
+  absl::Status status = fetched->checkpoint.status();
   if (status.ok()) {
-    std::optional<raft::Configuration> configuration = raft::DecodeConfiguration(fetched.checkpoint->configuration);
+    std::optional<raft::Configuration> configuration = raft::DecodeConfiguration(fetched->checkpoint->configuration);
     if (!configuration) status = DataLoss("the checkpoint names no valid members");
     if (configuration) reference->configuration = *std::move(configuration);
   }
   if (!status.ok()) {
     LogWarn("replication", "cannot fetch a checkpoint",
             {{"group", options_.identity.group}, {"replica", options_.identity.replica}, {"status", status}});
-    core_.SnapshotFailed(*fetched.message);
+    core_.SnapshotFailed(*fetched->message);
     fetching_ = false;
-    return DriveLocked();
+    DriveLocked();
+    return true;
   }
-  reference->index = fetched.checkpoint->point.position;
-  reference->term = fetched.checkpoint->point.term;
-  reference->address = fetched.checkpoint->directory.string();
-  fetched.message->snapshot = std::move(reference);
-  core_.Step(*fetched.message, now);
+  reference->index = fetched->checkpoint->point.position;
+  reference->term = fetched->checkpoint->point.term;
+  reference->address = fetched->checkpoint->directory.string();
+  fetched->message->snapshot = std::move(reference);
+  core_.Step(*fetched->message, now);
   const uint64_t before = snapshots_taken_;
   DriveLocked();
   if (snapshots_taken_ == before) fetching_ = false;  // no longer wanted
+  return true;
 }
 
 // Writer thread. The apply thread has everything before the snapshot in its queue already.

@@ -27,9 +27,9 @@ uint64_t CostOf(const PeerBatch& batch) {
 // --- The loop ---
 
 void Replica::Loop() {
+  std::optional<Fetched> fetched;
   while (true) {
     std::deque<PeerBatch> batches;
-    std::optional<Fetched> fetched;
     {
       std::unique_lock lock(inbox_mutex_);
       const MonotonicTime sleep = MonotonicTime(loop_deadline_.load()) - Now();
@@ -39,11 +39,11 @@ void Replica::Loop() {
       wake_loop_ = false;
       batches.swap(inbox_);
       inbox_bytes_ = 0;
-      fetched.swap(fetched_);
+      if (fetched_) fetched = std::exchange(fetched_, std::nullopt);
     }
     LetCheckpointGo();
     TakeBatches(std::move(batches));
-    if (fetched) TakeFetched(*std::move(fetched));
+    if (fetched && TakeFetched(&*fetched)) fetched.reset();
     std::lock_guard lock(mutex_);
     if (closed_ || dead_) {
       loop_deadline_ = (Now() + kLongestSleep).count();

@@ -389,6 +389,113 @@ TEST(GroupTest, AFollowerBehindTheCutGetsACheckpoint) {
   EXPECT_TRUE(group.AwaitEqual(static_cast<size_t>(proposed) + 2));
 }
 
+TEST(GroupTest, ACheckpointIsInstalledAlsoIfTheTermChangesWhileItComes) {
+  ReplicaGroup group(3);
+  ASSERT_TRUE(group.StartAll().ok());
+  ASSERT_TRUE(group.ProposeSomewhere("first"));
+  ASSERT_TRUE(group.AwaitEqual(1));
+  group.Stop(3);
+  const Position behind = group[3].machine.Applied();
+  size_t proposed = 1;
+  ASSERT_TRUE(Await([&] {
+    group.ProposeSomewhere(std::string(4000, 'x'));
+    ++proposed;
+    return group[1].log->Statistics().segments >= 2 && group[2].log->Statistics().segments >= 2;
+  }));
+  // Neither of the two can bring it up to date with its log.
+  for (uint64_t id : {1, 2}) {
+    ASSERT_TRUE(Await([&] {
+      group[id].log->CutLog([](const absl::Status&) {});
+      return group[id].log->Statistics().first.value() > behind.value() + 1;
+    }));
+  }
+  std::atomic<bool> hold{true};
+  std::atomic<int> fetches{0};
+  group.network().SetChunkHook([&](ReplicaId, ReplicaId, v1::CheckpointChunk* chunk) {
+    if (chunk->has_checkpoint()) ++fetches;
+    Await([&] { return !hold; }, std::chrono::seconds(60));
+    return absl::OkStatus();
+  });
+  const uint64_t first = group.Leader();
+  ASSERT_TRUE(group.Start(3).ok());
+  ASSERT_TRUE(Await([&] { return fetches == 1; }));
+  const uint64_t second = 3 - first;
+  ASSERT_TRUE(Await([&] {
+    if (group.Leader() == second) return true;
+    (void)group[first].log->TransferLeadership(ReplicaId(second));
+    return false;
+  }));
+  ASSERT_TRUE(Await([&] { return group[3].log->Leader().leader == ReplicaId(second); }));
+  hold = false;
+  EXPECT_TRUE(group.AwaitEqual(proposed));
+  EXPECT_EQ(fetches, 1);
+  EXPECT_EQ(group[3].machine.installs(), 1);
+  ASSERT_TRUE(group.ProposeSomewhere("y"));
+  EXPECT_TRUE(group.AwaitEqual(proposed + 1));
+  group.network().SetChunkHook(nullptr);
+}
+
+// The one that leads now is not known when the last byte comes.
+TEST(GroupTest, ACheckpointThatComesWhileNobodyLeadsIsKept) {
+  ReplicaGroup group(3);
+  ASSERT_TRUE(group.StartAll().ok());
+  ASSERT_TRUE(group.ProposeSomewhere("first"));
+  ASSERT_TRUE(group.AwaitEqual(1));
+  group.Stop(3);
+  const Position behind = group[3].machine.Applied();
+  size_t proposed = 1;
+  ASSERT_TRUE(Await([&] {
+    group.ProposeSomewhere(std::string(4000, 'x'));
+    ++proposed;
+    return group[1].log->Statistics().segments >= 2 && group[2].log->Statistics().segments >= 2;
+  }));
+  for (uint64_t id : {1, 2}) {
+    ASSERT_TRUE(Await([&] {
+      group[id].log->CutLog([](const absl::Status&) {});
+      return group[id].log->Statistics().first.value() > behind.value() + 1;
+    }));
+  }
+  std::atomic<bool> hold{true};
+  std::atomic<int> fetches{0};
+  group.network().SetChunkHook([&](ReplicaId, ReplicaId, v1::CheckpointChunk* chunk) {
+    if (chunk->has_checkpoint()) ++fetches;
+    Await([&] { return !hold; }, std::chrono::seconds(60));
+    return absl::OkStatus();
+  });
+  // All that only a leader sends to 3 is lost from then on, but not the votes.
+  std::atomic<bool> silent{false};
+  group.network().SetBatchHook([&](const PeerBatch& batch, bool) {
+    if (!silent || batch.to != ReplicaId(3)) return true;
+    for (const raft::Message& message : batch.messages) {
+      if (message.IsOfLeader()) return false;
+    }
+    return true;
+  });
+  const uint64_t first = group.Leader();
+  ASSERT_TRUE(group.Start(3).ok());
+  ASSERT_TRUE(Await([&] { return fetches == 1; }));
+  const Term before = group[3].log->Leader().term;
+  silent = true;
+  const uint64_t second = 3 - first;
+  ASSERT_TRUE(Await([&] {
+    if (group.Leader() == second) return true;
+    (void)group[first].log->TransferLeadership(ReplicaId(second));
+    return false;
+  }));
+  ASSERT_TRUE(Await([&] {
+    const LeaderState state = group[3].log->Leader();
+    return state.term > before && !state.leader;
+  }));
+  hold = false;
+  EXPECT_FALSE(Await([&] { return group[3].machine.installs() > 0; }, std::chrono::milliseconds(200)));
+  silent = false;
+  EXPECT_TRUE(group.AwaitEqual(proposed));
+  EXPECT_EQ(fetches, 1);
+  EXPECT_EQ(group[3].machine.installs(), 1);
+  group.network().SetBatchHook(nullptr);
+  group.network().SetChunkHook(nullptr);
+}
+
 TEST(GroupTest, ACrashAtAnyPlaceOfAnInstallationIsNoObstacle) {
   for (int n = 1; n <= 12; ++n) {
     SCOPED_TRACE(n);
