@@ -175,8 +175,10 @@ absl::StatusOr<LogPoint> LogFile::Cut(Position durable, uint64_t keep_bytes) {
 
 absl::Status LogFile::RemoveBefore(uint64_t first_segment) {
   auto keep = std::find_if(segments_.begin(), segments_.end(), [&](auto& s) { return s.id >= first_segment; });
-  for (auto it = segments_.begin(); it != keep; ++it) {
-    TERRANE_RETURN_IF_ERROR(file_system_->Remove(directory_ / SegmentFileName(it->id)));
+  // Backwards: what is left if the power goes in between is behind a gap, and recovery begins after that. Forwards, it
+  // would begin with the first that is left, where perhaps no reading can begin (undercut).
+  for (auto it = keep; it != segments_.begin();) {
+    TERRANE_RETURN_IF_ERROR(file_system_->Remove(directory_ / SegmentFileName((--it)->id)));
   }
   segments_.erase(segments_.begin(), keep);
   return file_system_->SyncDirectory(directory_);
