@@ -62,8 +62,10 @@ void ApplyThread::Stop() {
   wake_.notify_one();
   if (thread_.joinable()) thread_.join();
   Drop(std::exchange(held_, {}));
-  // What came while the thread ended; the tasks find a stopped log and say so to their callers.
+  // What came while the thread ended, and what waits for a position; the tasks find a stopped log and say so to their
+  // callers, some of them by another task.
   while (true) {
+    for (auto& [position, task] : std::exchange(waiting_, {})) task();
     std::unique_lock lock(mutex_);
     if (items_.empty()) break;
     std::vector<Item> rest(std::make_move_iterator(items_.begin()), std::make_move_iterator(items_.end()));
@@ -75,7 +77,6 @@ void ApplyThread::Stop() {
     }
     Drop(std::move(rest));
   }
-  for (auto& [position, task] : std::exchange(waiting_, {})) task();
 }
 
 void ApplyThread::SetApplied(Position position) {

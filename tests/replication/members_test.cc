@@ -133,6 +133,20 @@ TEST(MembersTest, AChangeThatWouldCostTheQuorumIsRefused) {
   EXPECT_TRUE(group.ProposeSomewhere("second"));
 }
 
+TEST(MembersTest, AChangeThatWaitsForAnotherIsAnsweredWhenTheLogStops) {
+  ReplicaGroup group(4, ThreeFounders);
+  StartFounders(&group);
+  const uint64_t leader = group.Leader();
+  group.network().Isolate(ReplicaId(leader), group.ids());
+  std::atomic<int> answered{0};
+  for (int i = 0; i < 2; ++i) {
+    group[leader].log->ChangeMember(MemberChange::kAdd, ReplicaId(4), "somewhere:4",
+                                    [&](const absl::Status& status) { answered += status.ok() ? 10 : 1; });
+  }
+  group[leader].log->Stop();
+  EXPECT_EQ(answered, 2);
+}
+
 TEST(MembersTest, AnOtherThanTheLeaderRefusesChanges) {
   ReplicaGroup group(4, ThreeFounders);
   StartFounders(&group);
