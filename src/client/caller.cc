@@ -18,7 +18,7 @@ absl::Status Caller::NameProxy(const absl::Status& status, size_t proxy) const {
 absl::Status Caller::GivenUp(const absl::Status& status, const absl::Status& unavailable, int attempts) {
   const bool silent = absl::IsDeadlineExceeded(status) && !unavailable.ok();
   const absl::Status& telling = silent ? unavailable : status;
-  if (attempts == 1) return status;
+  if (attempts == 1 || !(absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status))) return status;
   absl::Status given_up(status.code(), StrCat(MessageOf(telling), " (given up after ", attempts, " attempts)"));
   const auto detail = rpc::DetailOf(telling);
   return detail ? rpc::WithDetail(given_up, *detail) : given_up;

@@ -69,7 +69,8 @@ class Caller {
 
   // What nobody answered bears the name of the proxy that was asked.
   absl::Status NameProxy(const absl::Status& status, size_t proxy) const;
-  // The error after `attempts`. A last attempt that just ran out of time says less than `unavailable`, what was wrong
+  // The error after `attempts`; it says how many, unless the last one was answered with what is not tried again. A last
+  // attempt that just ran out of time says less than `unavailable`, what was wrong
   // in one before it.
   static absl::Status GivenUp(const absl::Status& status, const absl::Status& unavailable, int attempts);
   // For time-outs of streams; made when it is first needed.

@@ -195,6 +195,14 @@ TEST_F(ClientTest, AFindThatGivesUpSaysWhatWasWrong) {
   EXPECT_LT(std::chrono::steady_clock::now() - began, 5s);
 }
 
+TEST_F(ClientTest, AnAnswerThatIsFinalIsNotGivenUp) {
+  const absl::Status refused = InvalidArgument("$where is not supported");
+  one_.answers = {Unavailable("the proxy ends")};
+  two_.answers = {refused};
+  EXPECT_EQ(client_->Update("shop.orders", filter_, filter_).status(), refused);
+  EXPECT_EQ(two_.retries.size(), 1u);
+}
+
 TEST_F(ClientTest, SignsOfLifeKeepALongSearchAlive) {
   one_.alive = 5;
   const auto found = client_->Find("shop.orders", {.idle_deadline = 400ms})->Next();
