@@ -104,7 +104,7 @@ class ClusterRpc final : public v1::Cluster::CallbackService {
         chunks = state.ChunksOfShards();
       });
       for (auto& shard : *response->mutable_shards()) {
-        node_.registry().Decorate(&shard);
+        node_.registry().Describe(&shard);
         shard.mutable_statistics()->set_chunks(chunks[shard.name()]);
       }
       return absl::OkStatus();

@@ -47,6 +47,17 @@ void ShardRegistry::Decorate(v1::Shard* shard) const {
   }
 }
 
+void ShardRegistry::Describe(v1::Shard* shard) const {
+  const auto silence =
+      std::chrono::duration_cast<std::chrono::milliseconds>(clock_->Now() - SilentSince(shard->name()));
+  Decorate(shard);
+  if (silence < kShardSilence) return;
+  shard->clear_leader_endpoint();
+  for (v1::ReplicaStatus& replica : *shard->mutable_statistics()->mutable_replicas()) {
+    replica.set_silent_ms(silence.count() + (replica.leader() ? 0 : replica.silent_ms()));
+  }
+}
+
 void ShardRegistry::Clear() {
   std::lock_guard lock(mutex_);
   reports_.clear();

@@ -155,7 +155,7 @@ absl::StatusOr<v1::StatusResponse> MakeStatusReport(Node& node, rpc::ChannelPool
   const MonotonicTime now = node.clock()->Now();
   for (auto& shard : *response.mutable_shards()) {
     CheckShard(shard, node.registry(), now, &response);
-    node.registry().Decorate(&shard);
+    node.registry().Describe(&shard);
     shard.mutable_statistics()->set_chunks(chunks[shard.name()]);
     response.set_documents(response.documents() + shard.statistics().documents());
     response.set_bytes(response.bytes() + shard.statistics().document_bytes());

@@ -113,6 +113,11 @@ absl::StatusOr<document::ShardKeyPattern> PatternOf(const terrane::v1::Collectio
 // "[3f80.., 7f..)" for hashed keys, "[{customer: "a"}, {customer: "m"})" for others.
 std::string DescribeRange(const terrane::v1::KeyRange& range, const document::ShardKeyPattern& pattern);
 
+// Since when a shard whose leader is not known has been silent; nullopt: it is not, or was never heard of.
+std::optional<std::chrono::seconds> SilenceOf(const terrane::v1::Shard& shard);
+// "no leader; last report 89 s ago"
+std::string NoLeader(const terrane::v1::Shard& shard);
+
 // Shows a migration until it has ended; used by `migration watch` and `chunk move --wait`. 0: done, 1: aborted.
 absl::StatusOr<int> WatchMigration(Cli& cli, client::Client& client, uint64_t id);
 

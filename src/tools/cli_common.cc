@@ -60,4 +60,17 @@ std::string DescribeRange(const v1::KeyRange& range, const document::ShardKeyPat
                 plain.max ? pattern.DescribeKey(*plain.max) : "+inf", ")");
 }
 
+std::optional<std::chrono::seconds> SilenceOf(const v1::Shard& shard) {
+  if (!shard.leader_endpoint().empty()) return std::nullopt;
+  for (const v1::ReplicaStatus& replica : shard.statistics().replicas()) {
+    if (replica.leader()) return std::chrono::seconds(replica.silent_ms() / 1000);
+  }
+  return std::nullopt;
+}
+
+std::string NoLeader(const v1::Shard& shard) {
+  const auto silence = SilenceOf(shard);
+  return silence ? StrCat("no leader; last report ", silence->count(), " s ago") : "no leader";
+}
+
 }  // namespace terrane::tools

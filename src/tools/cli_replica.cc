@@ -105,6 +105,7 @@ absl::Status AwaitVoter(Cli& cli, client::Client& client, const std::string& sha
 }
 
 void PrintReplicas(const Cli& cli, const v1::Shard& shard) {
+  const auto silence = SilenceOf(shard);
   std::vector<std::vector<std::string>> rows = {{"replica", "endpoint", "role", "applied", "last heard"}};
   for (const v1::ShardReplica& replica : shard.replicas()) {
     std::string role = replica.learner() ? "learner" : "voter";
@@ -112,14 +113,20 @@ void PrintReplicas(const Cli& cli, const v1::Shard& shard) {
     std::string heard = "-";
     for (const v1::ReplicaStatus& status : shard.statistics().replicas()) {
       if (status.replica_id() != replica.replica_id()) continue;
-      if (status.leader()) role = "leader";
+      const bool leads = status.leader() && !silence;
+      if (leads) role = "leader";
       if (status.fetching_checkpoint()) role += ", fetches a checkpoint";
       applied = StrCat(status.applied());
-      heard = status.leader() ? "-" : status.silent_ms() < 1000 ? "now" : StrCat(status.silent_ms() / 1000, " s ago");
+      heard = leads ? "-" : status.silent_ms() < 1000 ? "now" : StrCat(status.silent_ms() / 1000, " s ago");
     }
     rows.push_back({StrCat(replica.replica_id()), replica.endpoint(), role, applied, heard});
   }
   for (const std::string& line : Table({{.right = true}, {}, {}, {.right = true}, {}}, rows)) cli.Line(line);
+  if (silence) {
+    cli.Line(StrCat("the shard has been silent for ", silence->count(), " s: what is shown is of then"));
+  } else if (shard.leader_endpoint().empty()) {
+    cli.Line("nobody is known to lead the shard");
+  }
 }
 
 absl::StatusOr<int> RunList(Cli& cli, const ReplicaOptions& options) {

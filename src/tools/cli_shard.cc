@@ -19,11 +19,15 @@ absl::StatusOr<int> RunList(Cli& cli, const NoOptions&) {
   }
   for (const v1::Shard& shard : list.shards()) {
     const v1::ShardStatistics& s = shard.statistics();
-    cli.Line(StrCat(absl::StrFormat("%-6s ", shard.name()), Plural(shard.replicas_size(), "replica"), ", leader ",
-                    shard.leader_endpoint().empty() ? "none" : shard.leader_endpoint(), ", ",
-                    Plural(s.chunks(), "chunk"), ", ", Plural(s.documents(), "document"), ", ",
-                    FormatBytes(s.document_bytes()),
-                    absl::StrFormat(", %.0f writes/s, %.0f reads/s", s.writes_per_second(), s.reads_per_second())));
+    const std::string name = StrCat(absl::StrFormat("%-6s ", shard.name()), Plural(shard.replicas_size(), "replica"));
+    const std::string holds = StrCat(Plural(s.chunks(), "chunk"), ", ", Plural(s.documents(), "document"), ", ",
+                                     FormatBytes(s.document_bytes()));
+    if (shard.leader_endpoint().empty()) {
+      cli.Line(StrCat(name, ", ", NoLeader(shard), SilenceOf(shard) ? StrCat(": ", holds) : ""));
+    } else {
+      cli.Line(StrCat(name, ", leader ", shard.leader_endpoint(), ", ", holds,
+                      absl::StrFormat(", %.0f writes/s, %.0f reads/s", s.writes_per_second(), s.reads_per_second())));
+    }
   }
   return kExitOk;
 }

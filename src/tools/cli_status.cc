@@ -51,7 +51,7 @@ std::string Replicas(const v1::ShardStatistics& statistics) {
 std::string ShardLine(const v1::Shard& shard) {
   const v1::ShardStatistics& s = shard.statistics();
   std::string line = StrCat("  shard ", absl::StrFormat("%-4s", shard.name()), " ");
-  if (shard.leader_endpoint().empty()) return line + "no leader";
+  if (shard.leader_endpoint().empty()) return line + NoLeader(shard);
   StrAppend(&line, "leader at ", shard.leader_endpoint(), ", ");
   if (s.replicas_size() > 1) StrAppend(&line, Replicas(s), ", ");
   StrAppend(&line, Plural(s.chunks(), "chunk"), ", ", FormatBytes(s.document_bytes()));

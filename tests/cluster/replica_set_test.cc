@@ -19,6 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
 TEST_F(ReplicaSetTest, ReplicasComeAndGoUnderTraffic) {
@@ -72,6 +73,24 @@ TEST_F(ReplicaSetTest, MembershipRefusesWhatMakesNoSense) {
     return false;
   }));
   refused({"shard", "replica", "remove", "s1", "--replica", StrCat(other)}, "would lose its quorum");
+}
+
+TEST_F(ReplicaSetTest, WhatAShardWithoutAMajorityIsSaidToBeIsOfThen) {
+  Start();
+  ASSERT_TRUE(Await([&] { return Leader() != 0; }));
+  const uint64_t leader = Leader();
+  ASSERT_TRUE(cluster_->processes().Kill(Name(leader)).ok());
+  ASSERT_TRUE(cluster_->processes().Kill(Name(leader % 3 + 1)).ok());
+  ASSERT_TRUE(Await([&] { return Shard().leader_endpoint().empty(); }));
+  CliResult result = cluster_->Terrane({"shard", "list"});
+  EXPECT_THAT(result.out, ContainsRegex("^s1     3 replicas, no leader; last report [0-9]+ s ago: "));
+  result = cluster_->Terrane({"status"});
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_THAT(result.out, ContainsRegex("  shard s1   no leader; last report [0-9]+ s ago\n"));
+  result = cluster_->Terrane({"shard", "replica", "list", "s1"});
+  EXPECT_THAT(result.out, ContainsRegex("\nthe shard has been silent for [0-9]+ s: what is shown is of then\n$"));
+  EXPECT_THAT(result.out, Not(HasSubstr("leader")));
+  EXPECT_THAT(result.out, Not(HasSubstr("now")));
 }
 
 TEST_F(ReplicaSetTest, T51_AnOldCopyOfAShardOfOneIsRefused) {
