@@ -20,13 +20,17 @@ struct SplitOptions {
   std::string key;
   std::string at;
 };
+
+constexpr std::chrono::milliseconds kLeastPause(1);
+constexpr std::chrono::milliseconds kGreatestPause(2000);  // what a switch may cost at most
+
 struct MoveOptions {
   std::string collection;
   std::string key;
   std::string chunk;  // hex
   std::string target;
   bool wait = false;
-  std::chrono::milliseconds max_pause{0};
+  std::chrono::milliseconds max_pause{0};  // 0: not given
   std::string reversible;
 };
 
@@ -164,8 +168,15 @@ void AddChunkCommands(CLI::App& app, Cli& cli) {
   command->add_option("--to", move->target, "Shard that is to own it")->required();
   command->add_flag("--wait", move->wait, "Show it until it has ended");
   AddDuration(
-      command, "--max-pause", [move](auto duration) { move->max_pause = duration; },
-      "Longest pause for writes that a switch may cause; 2s");
+      command, "--max-pause",
+      [move](std::chrono::milliseconds duration) {
+        if (duration < kLeastPause || duration > kGreatestPause) {
+          throw CLI::ValidationError(
+              "--max-pause", StrCat("from ", kLeastPause.count(), "ms to ", kGreatestPause.count() / 1000, "s"));
+        }
+        move->max_pause = duration;
+      },
+      "Longest pause for writes that a switch may cause, up to 2s; 2s");
   command->add_option("--reversible", move->reversible)->group("");
   command->callback(
       [&cli, move, chunk] { cli.action = [&cli, move, chunk] { return RunMove(cli, *move, chunk->count() > 0); }; });

@@ -67,6 +67,10 @@ TEST_F(CliTest, ErrorsSayWhatToDo) {
            {{"collection", "create", "a.b", "--shard-key", "{\"a\": 2}"}, "error: --shard-key: "},
            {{"status", "--deadline", "5"}, "--deadline: \"5\" is not a duration"},
            {{"import", "--collection", "a.b", "/proc/nowhere"}, "error: cannot open /proc/nowhere"},
+           {{"chunk", "move", "a.b", "--key", "{}", "--to", "s2", "--max-pause", "0s"},
+            "error: --max-pause: from 1ms to 2s"},
+           {{"chunk", "move", "a.b", "--key", "{}", "--to", "s2", "--max-pause", "1h"},
+            "error: --max-pause: from 1ms to 2s"},
            {{"chunk", "split", "a.b"}, "error: give --at KEY"}}) {
     const Result result = Terrane(c.arguments);
     EXPECT_EQ(result.exit, 2) << c.message;
