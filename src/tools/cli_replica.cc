@@ -1,11 +1,13 @@
 // terrane shard replica list|add|promote|remove|replace, terrane shard step-down
+#include <algorithm>
 #include <thread>
 
-#include "absl/strings/str_format.h"
 #include "common/process.h"
 #include "tools/cli_command.h"
+#include "tools/health.h"
 #include "tools/interrupt.h"
 #include "tools/json.h"
+#include "tools/progress.h"
 #include "tools/table.h"
 
 namespace terrane::tools {
@@ -14,6 +16,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kBetweenLooks{50};
+constexpr milliseconds kProbe{3'000};
 
 struct ReplicaOptions {
   std::string shard;
@@ -74,31 +77,45 @@ absl::StatusOr<v1::Shard> Change(Cli& cli, client::Client& client, const std::st
   return response->shard();
 }
 
-// Until the shard's leader says that it votes; kCancelled when interrupted.
+// How far a replica is that is to vote. True: it does.
+bool Votes(const v1::Shard& shard, uint64_t replica, std::string* progress) {
+  const v1::ReplicaStatus* learner = nullptr;
+  uint64_t leader_applied = 0;
+  for (const v1::ReplicaStatus& status : shard.statistics().replicas()) {
+    if (status.replica_id() == replica && !status.learner()) return true;
+    if (status.replica_id() == replica) learner = &status;
+    if (status.leader()) leader_applied = status.applied();
+  }
+  const std::string name = StrCat("replica ", replica, " of ", shard.name());
+  if (shard.leader_endpoint().empty()) {
+    *progress = StrCat(name, " waits: ", NoLeader(shard));
+  } else if (learner == nullptr) {
+    *progress = StrCat(name, " waits for word of the leader");
+  } else {
+    *progress = StrCat(name, " fetches data: applied ", learner->applied(), " of ", leader_applied);
+    if (learner->silent_ms() >= 1000) {
+      StrAppend(progress, ", not heard of for ", learner->silent_ms() / 1000, " s");
+    }
+  }
+  return false;
+}
+
+// Until the shard's leader says that it votes; kCancelled when interrupted, kDeadlineExceeded after a --deadline.
 absl::Status AwaitVoter(Cli& cli, client::Client& client, const std::string& shard, uint64_t replica) {
   const InterruptWatch watch;
-  uint64_t told = 0;
+  const auto began = std::chrono::steady_clock::now();
+  ProgressLine line(cli.err, cli.err_is_terminal, !cli.json);
+  const std::string goes_on =
+      StrCat("; replica ", replica, " of ", shard, " goes on by itself. Look: terrane shard replica list ", shard);
   while (true) {
     absl::StatusOr<v1::Shard> state = FindShard(cli, client, shard);
     if (absl::IsNotFound(state.status())) return state.status();
-    uint64_t leader_applied = 0;
-    uint64_t applied = 0;
-    if (state.ok()) {
-      for (const v1::ReplicaStatus& status : state->statistics().replicas()) {
-        if (status.replica_id() == replica && !status.learner()) return absl::OkStatus();
-        if (status.replica_id() == replica) applied = status.applied();
-        if (status.leader()) leader_applied = status.applied();
-      }
-      if (!cli.json && cli.err_is_terminal && leader_applied + applied != told) {
-        told = leader_applied + applied;
-        cli.err << absl::StrFormat("\rreplica %d of %s fetches data: applied %d of %d  ", replica, shard, applied,
-                                   leader_applied)
-                << std::flush;
-      }
-    }
-    if (Interrupted() != 0) {
-      return absl::CancelledError(StrCat("interrupted; replica ", replica, " of ", shard,
-                                         " goes on by itself. Look: terrane shard replica list ", shard));
+    std::string progress;
+    if (state.ok() && Votes(*state, replica, &progress)) return absl::OkStatus();
+    line.Update(state.ok() ? progress : std::string(MessageOf(state.status())));
+    if (Interrupted() != 0) return absl::CancelledError("interrupted" + goes_on);
+    if (cli.deadline && std::chrono::steady_clock::now() - began >= *cli.deadline) {
+      return absl::DeadlineExceededError(StrCat("no vote after ", cli.deadline->count(), " ms", goes_on));
     }
     std::this_thread::sleep_for(kBetweenLooks);
   }
@@ -146,26 +163,45 @@ struct Added {
   std::string name;  // of the process of a local cluster; else empty
 };
 
-// Adds a replica as a learner; in a local cluster also its process.
-absl::StatusOr<Added> Add(Cli& cli, client::Client& client, const std::string& shard, const std::string& number,
-                          const std::string& endpoint) {
-  TERRANE_RETURN_IF_ERROR(FindShard(cli, client, shard).status());
-  Added added;
+// `endpoint` is to be one where somebody listens before the group counts on it.
+absl::Status Probe(const Cli& cli, const std::string& endpoint) {
+  if (!cli.tls_ca.empty()) return absl::OkStatus();  // a shard speaks only with who has a certificate of the cluster
+  if (CheckHealth(endpoint, std::min(kProbe, cli.Deadline())).ok()) return absl::OkStatus();
+  return Unavailable(endpoint, " does not answer: start terrane-shard with --join there first");
+}
+
+// A replica of a machine; `flag` is the one of its number.
+absl::StatusOr<Added> Elsewhere(Cli& cli, const std::string& shard, std::string_view flag, const std::string& number,
+                                const std::string& endpoint) {
   if (endpoint.empty()) {
-    if (cli.directory.empty()) {
-      return InvalidArgument(
-          "--endpoint is missing. Start terrane-shard with --join on its machine, then add it with its --replica "
-          "NUMBER and --endpoint HOST:PORT; for a local cluster give --dir instead");
-    }
-    TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<LocalCluster> cluster, cli.OpenCluster());
-    TERRANE_ASSIGN_OR_RETURN(const ProcessInfo info, cluster->AddReplica(shard));
-    added = {info.process.replica, info.process.endpoint, info.process.name};
-  } else {
-    if (number.empty())
-      return InvalidArgument("--replica is missing: the number that the new replica was started with");
-    TERRANE_ASSIGN_OR_RETURN(added.replica, NumberOf(cli, "--replica", shard, number));
-    added.endpoint = endpoint;
+    return InvalidArgument("--endpoint is missing. Start terrane-shard with --join on its machine, then add it with ",
+                           flag, " NUMBER and --endpoint HOST:PORT; for a local cluster give --dir instead");
   }
+  if (number.empty()) return InvalidArgument(flag, " is missing: the number that the new replica was started with");
+  Added added;
+  TERRANE_ASSIGN_OR_RETURN(added.replica, NumberOf(cli, flag, shard, number));
+  added.endpoint = endpoint;
+  TERRANE_RETURN_IF_ERROR(Probe(cli, endpoint));
+  return added;
+}
+
+// Adds a replica as a learner; in a local cluster also its process.
+absl::StatusOr<Added> Add(Cli& cli, client::Client& client, const std::string& shard, std::string_view flag,
+                          const std::string& number, const std::string& endpoint) {
+  if (!cli.directory.empty() && !(number.empty() && endpoint.empty())) {
+    return InvalidArgument(endpoint.empty() ? flag : "--endpoint",
+                           " is not for a local cluster: with --dir the process is started here, and gets its number "
+                           "and its endpoint by itself");
+  }
+  if (cli.directory.empty()) {
+    TERRANE_ASSIGN_OR_RETURN(Added added, Elsewhere(cli, shard, flag, number, endpoint));
+    TERRANE_RETURN_IF_ERROR(Change(cli, client, shard, v1::ADD, added.replica, added.endpoint).status());
+    return added;
+  }
+  TERRANE_RETURN_IF_ERROR(FindShard(cli, client, shard).status());
+  TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<LocalCluster> cluster, cli.OpenCluster());
+  TERRANE_ASSIGN_OR_RETURN(const ProcessInfo info, cluster->AddReplica(shard));
+  const Added added{info.process.replica, info.process.endpoint, info.process.name};
   TERRANE_RETURN_IF_ERROR(Change(cli, client, shard, v1::ADD, added.replica, added.endpoint).status());
   return added;
 }
@@ -174,7 +210,6 @@ void PrintDone(const Cli& cli, const std::string& text, const std::string& shard
   if (cli.json) {
     cli.Line(JsonObject().Add("shard", shard).Add("replica", static_cast<int64_t>(replica)).Add("done", true).Finish());
   } else {
-    if (cli.err_is_terminal) cli.err << "\r\033[K" << std::flush;
     cli.Line(text);
   }
 }
@@ -185,7 +220,8 @@ std::string NameOf(const Added& added, const std::string& shard) {
 
 absl::StatusOr<int> RunAdd(Cli& cli, const ReplicaOptions& options) {
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
-  TERRANE_ASSIGN_OR_RETURN(const Added added, Add(cli, *client, options.shard, options.replica, options.endpoint));
+  TERRANE_ASSIGN_OR_RETURN(const Added added,
+                           Add(cli, *client, options.shard, "--replica", options.replica, options.endpoint));
   if (!options.no_wait) TERRANE_RETURN_IF_ERROR(AwaitVoter(cli, *client, options.shard, added.replica));
   PrintDone(cli,
             StrCat(NameOf(added, options.shard), " at ", added.endpoint,
@@ -235,7 +271,8 @@ absl::StatusOr<int> RunReplace(Cli& cli, const ReplicaOptions& options) {
   bool member = false;
   for (const v1::ShardReplica& known : before.replicas()) member = member || known.replica_id() == old;
   if (!member) return NotFound("shard ", options.shard, " has no replica ", old);
-  TERRANE_ASSIGN_OR_RETURN(const Added added, Add(cli, *client, options.shard, options.with, options.endpoint));
+  TERRANE_ASSIGN_OR_RETURN(const Added added,
+                           Add(cli, *client, options.shard, "--with", options.with, options.endpoint));
   TERRANE_RETURN_IF_ERROR(AwaitVoter(cli, *client, options.shard, added.replica));
   TERRANE_RETURN_IF_ERROR(Remove(cli, *client, options.shard, old));
   PrintDone(cli, StrCat(NameOf(added, options.shard), " at ", added.endpoint, " has taken the place of replica ", old),

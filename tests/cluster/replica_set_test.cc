@@ -58,7 +58,7 @@ TEST_F(ReplicaSetTest, MembershipRefusesWhatMakesNoSense) {
   refused({"shard", "replica", "remove", "s1", "--replica", "x"}, "no process x");
   refused({"shard", "replica", "promote", "s1", "--replica", "7"}, "is no member");
   refused({"shard", "step-down", "s1", "--to", "7"}, "no replica 7 of s1");
-  refused({"shard", "replica", "add", "s1", "--endpoint", "127.0.0.1:1"}, "--replica is missing");
+  refused({"shard", "replica", "add", "s1", "--endpoint", "127.0.0.1:1"}, "not for a local cluster");
   // With one of three away, another one may not go.
   ASSERT_TRUE(Await([&] { return Leader() != 0; }));
   const uint64_t leader = Leader();

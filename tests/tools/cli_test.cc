@@ -149,6 +149,25 @@ TEST_F(CliDirectoryTest, AReplicaOfAnotherShardIsNotMeant) {
   }
 }
 
+TEST_F(CliDirectoryTest, WhatALocalClusterChoosesByItselfIsRefused) {
+  for (std::vector<const char*> arguments : std::vector<std::vector<const char*>>{
+           {"shard", "replica", "add", "s1", "--replica", "4"},
+           {"shard", "replica", "add", "s1", "--endpoint", "127.0.0.1:1"},
+           {"shard", "replica", "add", "s1", "--replica", "4", "--endpoint", "127.0.0.1:1"}}) {
+    arguments.insert(arguments.end(), {"--dir", directory_.c_str(), "--proxy", "127.0.0.1:1", "--deadline", "100ms"});
+    const Result result = Terrane(arguments);
+    EXPECT_EQ(result.exit, 2);
+    EXPECT_THAT(result.err, HasSubstr(" is not for a local cluster"));
+  }
+}
+
+TEST_F(CliTest, AReplicaThatDoesNotAnswerIsNotAskedFor) {
+  const Result result = Terrane({"shard", "replica", "add", "s1", "--replica", "4", "--endpoint", "127.0.0.1:1",
+                                 "--proxy", "127.0.0.1:1", "--deadline", "200ms"});
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_EQ(result.err, "error: 127.0.0.1:1 does not answer: start terrane-shard with --join there first\n");
+}
+
 TEST_F(CliTest, ANameOfAReplicaNeedsTheDirectory) {
   const Result result = Terrane({"shard", "replica", "remove", "s1", "--replica", "s1-a", "--proxy", "127.0.0.1:1"});
   EXPECT_EQ(result.exit, 2);
