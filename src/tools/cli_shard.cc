@@ -9,6 +9,9 @@ namespace terrane::tools {
 namespace {
 
 struct NoOptions {};
+struct AddOptions {
+  std::optional<int> replicas;
+};
 
 absl::StatusOr<int> RunList(Cli& cli, const NoOptions&) {
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
@@ -32,7 +35,7 @@ absl::StatusOr<int> RunList(Cli& cli, const NoOptions&) {
   return kExitOk;
 }
 
-absl::StatusOr<int> RunAdd(Cli& cli, const NoOptions&) {
+absl::StatusOr<int> RunAdd(Cli& cli, const AddOptions& options) {
   if (cli.directory.empty()) {
     return InvalidArgument(
         "--dir is missing. A shard of a local cluster is added with --dir; elsewhere start terrane-shard on its "
@@ -40,7 +43,7 @@ absl::StatusOr<int> RunAdd(Cli& cli, const NoOptions&) {
         "it registers by itself");
   }
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<LocalCluster> cluster, cli.OpenCluster());
-  TERRANE_ASSIGN_OR_RETURN(const std::string shard, cluster->AddShard());
+  TERRANE_ASSIGN_OR_RETURN(const std::string shard, cluster->AddShard(options.replicas));
   TERRANE_ASSIGN_OR_RETURN(const ProcessInfo info, cluster->Process(shard + "-a"));
   if (cli.json) {
     cli.Line(JsonObject()
@@ -62,8 +65,10 @@ void AddShardCommands(CLI::App& app, Cli& cli) {
   group.require_subcommand(1);
   AddCommand(group, cli, "list", "Shards with their leaders and what they hold", std::make_shared<NoOptions>(),
              RunList);
-  AddCommand(group, cli, "add", "Start one more shard of the local cluster in --dir", std::make_shared<NoOptions>(),
-             RunAdd);
+  auto add = std::make_shared<AddOptions>();
+  AddCommand(group, cli, "add", "Start one more shard of the local cluster in --dir", add, RunAdd)
+      ->add_option("--replicas", add->replicas, "1, 3 or 5; as many as the cluster was made with")
+      ->type_name("NUMBER");
   AddReplicaCommands(group, cli);
 }
 

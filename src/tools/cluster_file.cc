@@ -1,5 +1,7 @@
 #include "tools/cluster_file.h"
 
+#include <algorithm>
+
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "common/process.h"
@@ -82,6 +84,16 @@ std::vector<ClusterProcess*> ClusterFile::OfShard(std::string_view shard) {
   return replicas;
 }
 
+int ClusterFile::ReplicasOfNewShard() const {
+  if (replicas > 0) return replicas;
+  std::map<std::string, int> made;  // those that were added are not of the beginning, and some may have been removed
+  int most = 1;
+  for (const ClusterProcess& process : processes) {
+    if (process.role == Role::kShard && !process.join) most = std::max(most, ++made[process.shard]);
+  }
+  return most == 1 ? 1 : most <= 3 ? 3 : 5;
+}
+
 absl::StatusOr<ClusterFile> ClusterFile::Load(const std::filesystem::path& directory) {
   absl::StatusOr<std::string> text = ReadWholeFile(directory / kFileName);
   if (text.status().code() == absl::StatusCode::kNotFound) {
@@ -104,6 +116,7 @@ absl::StatusOr<ClusterFile> ClusterFile::Load(const std::filesystem::path& direc
                                   "; this version reads up to ", kFormat, ". Use a newer terrane");
       }
       file.cluster = pairs["cluster"];
+      if (good && pairs.contains("replicas")) good = absl::SimpleAtoi(pairs["replicas"], &file.replicas);
     } else if (line.starts_with("programs ")) {
       file.programs = line.substr(9);
       good = !file.programs.empty();
@@ -126,7 +139,8 @@ absl::StatusOr<ClusterFile> ClusterFile::Load(const std::filesystem::path& direc
 }
 
 absl::Status ClusterFile::Save(const std::filesystem::path& directory) const {
-  std::string text = StrCat("format=", network ? kFormat : kFormatWithoutNetwork, " cluster=", cluster, "\n");
+  std::string text = StrCat("format=", network ? kFormat : kFormatWithoutNetwork, " cluster=", cluster,
+                            replicas > 0 ? StrCat(" replicas=", replicas) : "", "\n");
   if (network) StrAppend(&text, "network name=", network->name, " subnet=", network->subnet, "\n");
   if (!programs.empty()) StrAppend(&text, "programs ", programs, "\n");
   for (const ClusterProcess& p : processes) {

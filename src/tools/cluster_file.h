@@ -1,6 +1,6 @@
 // D/cluster: what a local cluster consists of. Text, one line for each process, so that a person can read it:
 //
-//   format=1 cluster=4f0c..
+//   format=1 cluster=4f0c.. replicas=3
 //   process name=s1-a role=shard shard=s1 replica=1 endpoint=127.0.0.1:12017 pid=4711 started=889120
 //   flag role=shard --log-level=debug
 //
@@ -46,6 +46,7 @@ struct ClusterNetwork {
 struct ClusterFile {
   std::string cluster;   // id of the cluster
   std::string programs;  // directory of the programs, if it was given; empty: next to whoever starts them
+  int replicas = 0;      // of each shard, as the cluster was made; 0: an older version made it and did not say
   std::optional<ClusterNetwork> network;  // in which each process has a namespace; else all are on 127.0.0.1
   std::vector<ClusterProcess> processes;
   std::map<Role, std::vector<std::string>> flags;  // beyond those that every process gets
@@ -55,6 +56,9 @@ struct ClusterFile {
   std::vector<std::string> Endpoints(Role role) const;
   // The replicas of a shard. Empty: there is no such shard.
   std::vector<ClusterProcess*> OfShard(std::string_view shard);
+
+  // What `replicas` says, or for a cluster of an older version what its shards were made with, as far as can be seen.
+  int ReplicasOfNewShard() const;
 
   // kNotFound: `directory` holds no cluster; kDataLoss: the file cannot be read; kFailedPrecondition: it was written by
   // a newer version.

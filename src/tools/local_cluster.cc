@@ -104,6 +104,11 @@ std::string ReplicaName(std::string_view shard, uint64_t replica) {
   return StrCat(shard, "-", std::string(1, static_cast<char>('a' + replica - 1)));
 }
 
+absl::Status CheckReplicas(int replicas) {
+  if (replicas == 1 || replicas == 3 || replicas == 5) return absl::OkStatus();
+  return InvalidArgument("--replicas: 1, 3 or 5 of each shard");
+}
+
 // Endpoints are still to be chosen.
 void AddReplicas(const std::string& shard, int replicas, ClusterFile* file) {
   for (int i = 1; i <= replicas; ++i) {
@@ -169,9 +174,7 @@ LocalCluster::~LocalCluster() {
 
 absl::StatusOr<std::unique_ptr<LocalCluster>> LocalCluster::Start(LocalClusterOptions options) {
   if (options.shards < 1 || options.shards > 100) return InvalidArgument("--shards: from 1 to 100");
-  if (options.replicas != 1 && options.replicas != 3 && options.replicas != 5) {
-    return InvalidArgument("--replicas: 1, 3 or 5 of each shard");
-  }
+  TERRANE_RETURN_IF_ERROR(CheckReplicas(options.replicas));
   if (options.metadata != 1 && options.metadata != 3 && options.metadata != 5) {
     return InvalidArgument("--metadata: 1, 3 or 5 nodes");
   }
@@ -204,6 +207,7 @@ absl::StatusOr<ClusterFile> LocalCluster::NewCluster() const {
   }
   ClusterFile file;
   file.cluster = NewUniqueId();
+  file.replicas = options_.replicas;
   file.flags = options_.flags;
   if (options_.programs != DirectoryOfThisProgram()) file.programs = options_.programs.native();
   if (options_.log_level != "info") {
@@ -532,13 +536,14 @@ absl::Status LocalCluster::Restart(std::string_view name) {
   return StartProcess(name);
 }
 
-absl::StatusOr<std::string> LocalCluster::AddShard() {
+absl::StatusOr<std::string> LocalCluster::AddShard(std::optional<int> replicas) {
+  if (replicas) TERRANE_RETURN_IF_ERROR(CheckReplicas(*replicas));
   TERRANE_ASSIGN_OR_RETURN(DirectoryLock lock, DirectoryLock::Take(options_.directory));
   TERRANE_ASSIGN_OR_RETURN(ClusterFile file, ClusterFile::Load(options_.directory));
   int number = 1;
   while (!file.OfShard(StrCat("s", number)).empty()) ++number;
   const std::string shard = StrCat("s", number);
-  AddReplicas(shard, std::max(1, static_cast<int>(file.OfShard("s1").size())), &file);
+  AddReplicas(shard, replicas.value_or(file.ReplicasOfNewShard()), &file);
   TERRANE_RETURN_IF_ERROR(ChooseEndpoints(&file));
   TERRANE_RETURN_IF_ERROR(MakeNetwork(file));
   std::vector<ClusterProcess> launched;

@@ -103,9 +103,9 @@ class LocalCluster {
   absl::Status StartProcess(std::string_view name);
   // Stop and start.
   absl::Status Restart(std::string_view name);
-  // Starts one more shard with empty directories and as many replicas as s1 has; returns its name when it is registered
-  // and has a leader. kCancelled: interrupted; it goes on to start.
-  absl::StatusOr<std::string> AddShard();
+  // Starts one more shard with empty directories and 1, 3 or 5 replicas, else as many as the cluster was made with;
+  // returns its name when it is registered and has a leader. kCancelled: interrupted; it goes on to start.
+  absl::StatusOr<std::string> AddShard(std::optional<int> replicas = std::nullopt);
   // Starts one more replica of a shard, with an empty directory, and returns when it is healthy. It waits to be taken
   // in (client::Client::ChangeReplica). kNotFound: no such shard.
   absl::StatusOr<ProcessInfo> AddReplica(std::string_view shard);

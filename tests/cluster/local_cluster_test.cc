@@ -138,5 +138,18 @@ TEST_F(DetachedCluster, AddedShardIsThereAtOnce) {
   EXPECT_THAT(Terrane("shard list").out, HasSubstr("s2 "));
 }
 
+TEST_F(DetachedCluster, AnAddedShardHasAsManyReplicasAsTheClusterWasMadeWith) {
+  ASSERT_EQ(Terrane("cluster start --shards 1").exit, 0);
+  ASSERT_EQ(Terrane("shard replica add s1").exit, 0);
+  ASSERT_EQ(Terrane("shard add").exit, 0);
+  EXPECT_THAT(Terrane("shard list").out, HasSubstr("s2     1 replica,"));
+  CliResult result = Terrane("shard add --replicas 2");
+  EXPECT_EQ(result.exit, 2);
+  EXPECT_THAT(result.err, HasSubstr("--replicas: 1, 3 or 5"));
+  result = Terrane("shard add --replicas 3");
+  EXPECT_EQ(result.exit, 0) << result.err;
+  EXPECT_THAT(Terrane("shard list").out, HasSubstr("s3     3 replicas,"));
+}
+
 }  // namespace
 }  // namespace terrane::testing

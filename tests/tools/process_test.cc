@@ -10,6 +10,7 @@
 #include <set>
 #include <thread>
 
+#include "common/strings.h"
 #include "tools/child_process.h"
 #include "tools/cluster_file.h"
 #include "tools/free_ports.h"
@@ -94,12 +95,14 @@ TEST_F(ProcessTest, AProgramThatCannotBeRunIsAnErrorOfSpawn) {
 TEST_F(ProcessTest, ClusterFileComesBackAsItWas) {
   ClusterFile file;
   file.cluster = "4f0c";
+  file.replicas = 3;
   file.processes.push_back({"m1", Role::kMetadata, "", 1, "127.0.0.1:1", {17, 889120}});
   file.processes.push_back({"s1-a", Role::kShard, "s1", 1, "127.0.0.1:2", {}});
   file.flags[Role::kShard] = {"--log-level=debug", "--cache=1 MiB"};
   ASSERT_TRUE(file.Save(directory_).ok());
   const ClusterFile read = ClusterFile::Load(directory_).value();
   EXPECT_EQ(read.cluster, "4f0c");
+  EXPECT_EQ(read.replicas, 3);
   ASSERT_EQ(read.processes.size(), 2u);
   EXPECT_EQ(read.processes[0].process, (ProcessId{17, 889120}));
   EXPECT_EQ(read.Find("s1-a")->shard, "s1");
@@ -129,6 +132,23 @@ TEST_F(ProcessTest, ANetworkNamespaceThatIsNotThereIsNamed) {
   options.network_namespace = directory_ / "nowhere";
   EXPECT_EQ(Spawn(options).status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(Spawn(options).status().ToString(), HasSubstr("nowhere"));
+}
+
+TEST_F(ProcessTest, ANewShardIsAsTheOthersWereMade) {
+  ClusterFile file;
+  for (uint64_t replica = 1; replica <= 5; ++replica) {
+    ClusterProcess process{StrCat("s1-", replica), Role::kShard, "s1", replica, "127.0.0.1:1", {}};
+    process.join = replica > 3;
+    file.processes.push_back(process);
+  }
+  file.replicas = 1;
+  EXPECT_EQ(file.ReplicasOfNewShard(), 1);
+  file.replicas = 0;  // of an older version
+  EXPECT_EQ(file.ReplicasOfNewShard(), 3) << "two were added";
+  file.processes.erase(file.processes.begin());
+  EXPECT_EQ(file.ReplicasOfNewShard(), 3) << "one was removed";
+  ASSERT_TRUE(file.Save(directory_).ok());
+  EXPECT_EQ(ClusterFile::Load(directory_)->replicas, 0);
 }
 
 TEST_F(ProcessTest, ClusterFileThatIsMissingDamagedOrNewer) {
