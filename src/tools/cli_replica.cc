@@ -185,6 +185,35 @@ absl::StatusOr<Added> Elsewhere(Cli& cli, const std::string& shard, std::string_
   return added;
 }
 
+// What becomes of the process that was started for a replica that could not be added.
+absl::Status TakeBack(Cli& cli, client::Client& client, const std::string& shard, const Added& added,
+                      const absl::Status& failure) {
+  const bool refused = absl::IsFailedPrecondition(failure) || absl::IsInvalidArgument(failure) ||
+                       absl::IsNotFound(failure) || absl::IsUnimplemented(failure);
+  const absl::StatusOr<v1::Shard> now = FindShard(cli, client, shard);
+  bool member = !now.ok();
+  if (now.ok()) {
+    for (const v1::ShardReplica& replica : now->replicas()) {
+      member = member || (replica.replica_id() == added.replica && replica.endpoint() == added.endpoint);
+    }
+  }
+  std::string what;
+  if (!refused || member) {
+    what = StrCat(added.name, " was started for it and runs; it may be a replica by now. Look: terrane shard replica ",
+                  "list ", shard, ". Not wanted: terrane shard replica remove ", shard, " --replica ", added.replica);
+  } else {
+    absl::Status stopped;
+    if (auto cluster = cli.OpenCluster(); cluster.ok()) {
+      stopped = (*cluster)->ForgetReplica(added.name).status();
+    } else {
+      stopped = cluster.status();
+    }
+    what = stopped.ok() ? StrCat(added.name, ", started for it, is stopped again; its directory is still there")
+                        : StrCat(added.name, ", started for it, could not be stopped: ", MessageOf(stopped));
+  }
+  return absl::Status(failure.code(), StrCat(MessageOf(failure), ". ", what));
+}
+
 // Adds a replica as a learner; in a local cluster also its process.
 absl::StatusOr<Added> Add(Cli& cli, client::Client& client, const std::string& shard, std::string_view flag,
                           const std::string& number, const std::string& endpoint) {
@@ -198,11 +227,15 @@ absl::StatusOr<Added> Add(Cli& cli, client::Client& client, const std::string& s
     TERRANE_RETURN_IF_ERROR(Change(cli, client, shard, v1::ADD, added.replica, added.endpoint).status());
     return added;
   }
-  TERRANE_RETURN_IF_ERROR(FindShard(cli, client, shard).status());
+  TERRANE_ASSIGN_OR_RETURN(const v1::Shard before, FindShard(cli, client, shard));
+  if (before.leader_endpoint().empty()) {
+    return Unavailable("shard ", shard, " has ", NoLeader(before), ". Its replicas can be changed when it has one");
+  }
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<LocalCluster> cluster, cli.OpenCluster());
   TERRANE_ASSIGN_OR_RETURN(const ProcessInfo info, cluster->AddReplica(shard));
   const Added added{info.process.replica, info.process.endpoint, info.process.name};
-  TERRANE_RETURN_IF_ERROR(Change(cli, client, shard, v1::ADD, added.replica, added.endpoint).status());
+  const absl::Status changed = Change(cli, client, shard, v1::ADD, added.replica, added.endpoint).status();
+  if (!changed.ok()) return TakeBack(cli, client, shard, added, changed);
   return added;
 }
 
@@ -273,8 +306,13 @@ absl::StatusOr<int> RunReplace(Cli& cli, const ReplicaOptions& options) {
   if (!member) return NotFound("shard ", options.shard, " has no replica ", old);
   TERRANE_ASSIGN_OR_RETURN(const Added added,
                            Add(cli, *client, options.shard, "--with", options.with, options.endpoint));
-  TERRANE_RETURN_IF_ERROR(AwaitVoter(cli, *client, options.shard, added.replica));
-  TERRANE_RETURN_IF_ERROR(Remove(cli, *client, options.shard, old));
+  absl::Status done = AwaitVoter(cli, *client, options.shard, added.replica);
+  if (done.ok()) done = Remove(cli, *client, options.shard, old);
+  if (!done.ok()) {
+    return absl::Status(done.code(),
+                        StrCat(MessageOf(done), ". Replica ", old, " was not removed: terrane shard replica remove ",
+                               options.shard, " --replica ", old, " when replica ", added.replica, " votes"));
+  }
   PrintDone(cli, StrCat(NameOf(added, options.shard), " at ", added.endpoint, " has taken the place of replica ", old),
             options.shard, added.replica);
   return kExitOk;

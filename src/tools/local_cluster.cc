@@ -582,7 +582,10 @@ absl::StatusOr<ProcessInfo> LocalCluster::AddReplica(std::string_view shard) {
   TERRANE_RETURN_IF_ERROR(Launch(file, process));
   TERRANE_RETURN_IF_ERROR(file.Save(options_.directory));
   lock.Release();
-  TERRANE_RETURN_IF_ERROR(AwaitHealthy({*process}));
+  if (absl::Status healthy = AwaitHealthy({*process}); !healthy.ok()) {
+    ForgetReplica(process->name).IgnoreError();  // why it does not start is what counts
+    return healthy;
+  }
   return Process(process->name);
 }
 

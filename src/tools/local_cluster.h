@@ -107,7 +107,7 @@ class LocalCluster {
   // returns its name when it is registered and has a leader. kCancelled: interrupted; it goes on to start.
   absl::StatusOr<std::string> AddShard(std::optional<int> replicas = std::nullopt);
   // Starts one more replica of a shard, with an empty directory, and returns when it is healthy. It waits to be taken
-  // in (client::Client::ChangeReplica). kNotFound: no such shard.
+  // in (client::Client::ChangeReplica). kNotFound: no such shard. One that does not start is forgotten.
   absl::StatusOr<ProcessInfo> AddReplica(std::string_view shard);
   // Stops a replica that has left its group, and forgets it; its directory stays. Returns 1 if it had to be killed.
   absl::StatusOr<int> ForgetReplica(std::string_view name);

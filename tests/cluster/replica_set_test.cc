@@ -11,8 +11,10 @@
 #include <fstream>
 #include <iostream>
 #include <random>
+#include <sstream>
 
 #include "support/mini_cluster.h"
+#include "tools/cli.h"
 
 namespace terrane::testing {
 namespace {
@@ -91,6 +93,41 @@ TEST_F(ReplicaSetTest, WhatAShardWithoutAMajorityIsSaidToBeIsOfThen) {
   EXPECT_THAT(result.out, ContainsRegex("\nthe shard has been silent for [0-9]+ s: what is shown is of then\n$"));
   EXPECT_THAT(result.out, Not(HasSubstr("leader")));
   EXPECT_THAT(result.out, Not(HasSubstr("now")));
+  result = cluster_->Terrane({"shard", "replica", "add", "s1"});
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_THAT(result.err, HasSubstr("shard s1 has no leader; last report "));
+  EXPECT_FALSE(cluster_->processes().Process("s1-d").ok()) << "nothing is started for it";
+}
+
+TEST_F(ReplicaSetTest, AChangeThatDoesNotComeOffLeavesNothingUnsaid) {
+  Start();
+  const std::string proxy = cluster_->processes().ProxyEndpoints().front();
+  const auto terrane = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "terrane");
+    arguments.insert(arguments.end(), {"--proxy", proxy});
+    std::vector<const char*> argv;
+    for (const std::string& argument : arguments) argv.push_back(argument.c_str());
+    std::ostringstream out, err;
+    CliResult result;
+    result.exit = tools::RunCli(static_cast<int>(argv.size()), argv.data(), out, err);
+    result.out = out.str();
+    result.err = err.str();
+    return result;
+  };
+  // Somebody answers there who will never be a replica.
+  CliResult result = terrane(
+      {"shard", "replica", "replace", "s1", "--replica", "2", "--with", "4", "--endpoint", proxy, "--deadline", "2s"});
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_EQ(result.err,
+            "error: no vote after 2000 ms; replica 4 of s1 goes on by itself. Look: terrane shard replica list s1. "
+            "Replica 2 was not removed: terrane shard replica remove s1 --replica 2 when replica 4 votes\n");
+  // Its number is the one that the next process gets.
+  result = cluster_->Terrane({"shard", "replica", "add", "s1"});
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_THAT(result.err, HasSubstr("is a member already, at " + proxy));
+  EXPECT_THAT(result.err, HasSubstr("s1-d, started for it, is stopped again; its directory is still there"));
+  EXPECT_FALSE(cluster_->processes().Process("s1-d").ok());
+  EXPECT_EQ(terrane({"shard", "replica", "remove", "s1", "--replica", "4"}).exit, 0);
 }
 
 TEST_F(ReplicaSetTest, T51_AnOldCopyOfAShardOfOneIsRefused) {
