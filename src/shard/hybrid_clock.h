@@ -24,6 +24,11 @@ class HybridClock {
     last_ = std::max(last_ + 1, Physical());
     return last_;
   }
+  // The wall clock, or the log's time where that is ahead: never before what a leader with a faster clock has written.
+  WallTime Wall() {
+    std::lock_guard lock(mutex_);
+    return std::max(clock_->Wall(), WallTime(last_ >> 16));
+  }
   // A time from the own log: taken over whatever it is, because it stands there.
   void ObserveOwn(uint64_t time) {
     std::lock_guard lock(mutex_);

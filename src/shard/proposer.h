@@ -40,6 +40,9 @@ class Proposer {
   // Null until SetLog; not null where ServingTerm() was OK.
   replication::ReplicatedLog* log() const { return log_.load(std::memory_order_acquire); }
 
+  // HybridClock::Wall of the log.
+  WallTime LogWall() { return hybrid_->Wall(); }
+
   // `done` as for ReplicatedLog::Propose: once, on the apply thread. `entry.hybrid_time` is set here.
   // `synced` as there too, for a write that is certain not to be refused when its turn comes: the gate serves all its
   // keys now, and no entry is ahead of it and not applied that may change what the gate says (a fence, or a write that

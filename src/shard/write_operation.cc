@@ -1,5 +1,7 @@
 #include "shard/write_operation.h"
 
+#include <algorithm>
+
 #include "common/status.h"
 #include "document/object_id.h"
 #include "rpc/status.h"
@@ -110,7 +112,9 @@ absl::Status WriteOperation::StillLeads(Term term) const {
 
 std::string WriteOperation::NewRetry(const v1::RetryId& id, v1::RetryRecord counts) const {
   *counts.mutable_id() = id;
-  counts.set_expires_ms((core_.clock->Wall() + core_.retry_lifetime).count());
+  // Other leaders judge by their clocks when it is over: a clock that is behind must not make it shorter (trap T44).
+  const WallTime now = std::max(core_.clock->Wall(), core_.proposer->LogWall());
+  counts.set_expires_ms((now + core_.retry_lifetime).count());
   return counts.SerializeAsString();
 }
 

@@ -138,6 +138,26 @@ TEST_F(UpkeepTest, T23_ABusyShardKeyDoesNotHoldUpTheOthers) {
   ExpectSoundCopy();
 }
 
+class SlowClock : public Clock {
+ public:
+  MonotonicTime Now() const override { return System()->Now(); }
+  WallTime Wall() const override { return System()->Wall() - std::chrono::hours(1); }
+};
+
+// The next leader's clock is right again, and a retry comes.
+TEST_F(UpkeepTest, T44_RetryRecordsOfALeaderWhoseClockIsBehindLiveAsLong) {
+  ASSERT_TRUE(Insert(R"({"_id":1,"k":"a"})").ok());  // of the leader before
+  SlowClock slow;
+  host_->mutable_core()->clock = &slow;
+  auto request = InsertOf({R"({"_id":2,"k":"a"})"}, RouteTo());
+  request.mutable_retry()->set_session("0123456789abcdef");
+  request.add_statements(1);
+  v1::ShardInsertResponse response;
+  ASSERT_TRUE(Insert(request, &response).ok());
+  host_->mutable_core()->clock = Clock::System();
+  EXPECT_EQ(Retention(&host_->core(), {}).ExpireRetries(), 0u);
+}
+
 TEST_F(UpkeepTest, RetryRecordsStayBehindAFence) {
   retry_lifetime_ = std::chrono::milliseconds(-1000);
   Restart();
