@@ -266,7 +266,10 @@ void Replica::HandleReadyLocked(raft::Ready ready) {
     if (it == reads_.end()) continue;
     for (auto& done : it->second) {
       if (read.confirmed) {
-        apply_.WhenApplied(read.index, [this, done = std::move(done)] { done(dead_ ? Stopped() : absl::OkStatus()); });
+        apply_.WhenApplied(read.index, [this, index = read.index, done = std::move(done)] {
+          // A log that stops runs what waits.
+          done(dead_ || apply_.applied() < index ? Stopped() : absl::OkStatus());
+        });
       } else {
         apply_.PushTask([done = std::move(done)] { done(Unavailable("leadership was lost during the read")); });
       }

@@ -1,5 +1,6 @@
 // Three replicas in one process over the transport in memory.
 #include <atomic>
+#include <future>
 #include <thread>
 
 #include "gmock/gmock.h"
@@ -269,6 +270,40 @@ TEST(GroupTest, T56_ALeaderWhoseDiskComesBackFromACutGoesOn) {
   EXPECT_TRUE(Await([&] { return cut.load(); }));
   EXPECT_TRUE(Await([&] { return group.Propose(1, "y").outcome == ProposeOutcome::kApplied; }));
   group[1].disk.SetSyncHook(nullptr);
+}
+
+// What the others have committed is not applied here yet: a read that waits for it sees an old state when the log
+// stops.
+TEST(GroupTest, AReadThatWaitsIsNotAnsweredByAStop) {
+  ReplicaGroup group(3);
+  ASSERT_TRUE(group.StartAll().ok());
+  const uint64_t leader = group.Leader();
+  ASSERT_EQ(group.Propose(leader, "a").outcome, ProposeOutcome::kApplied);
+  replication::ReplicatedLog* log = group[leader].log.get();
+  const Position before = log->Applied();
+  std::atomic<bool> hold{true};
+  group[leader].disk.SetSyncHook([&](const auto&) { Await([&] { return !hold; }, std::chrono::seconds(60)); });
+  std::atomic<bool> told{false};
+  log->Propose(log->Leader().term, "b", [&](ProposeResult) { told = true; });
+  ASSERT_TRUE(Await([&] { return log->Committed() > before; }));
+  std::promise<absl::Status> read;
+  log->ReadIndex([&](absl::Status status) { read.set_value(std::move(status)); });
+  // Confirmed, by an answer to a heartbeat that was sent after it.
+  const auto asked = std::chrono::steady_clock::now();
+  const auto rounds = 2 * replication::Timeouts().heartbeat * testing::kSlowness;
+  ASSERT_TRUE(Await([&] {
+    const auto members = log->Members();
+    return std::any_of(members.begin(), members.end(), [&](const MemberStatus& member) {
+      return !member.leads && std::chrono::steady_clock::now() - member.silent > asked + rounds;
+    });
+  }));
+  std::thread stop([&] { log->Stop(); });
+  EXPECT_TRUE(Await([&] { return told.load(); }));
+  hold = false;
+  stop.join();
+  EXPECT_EQ(log->Applied(), before);
+  EXPECT_EQ(read.get_future().get().code(), absl::StatusCode::kUnavailable);
+  group[leader].disk.SetSyncHook(nullptr);
 }
 
 TEST(GroupTest, T51_LastWeeksDiskIsRefused) {
