@@ -211,11 +211,11 @@ TEST_F(FormatTest, AClusterFileOfANewerFormatIsRefusedByName) {
   ASSERT_TRUE(unpacked.ok()) << unpacked.status();
   std::string text = ReadWholeFile(*unpacked / "cluster").value();
   ASSERT_TRUE(text.starts_with("format=1 "));
-  text[7] = '2';
+  text[7] = '9';
   std::ofstream(*unpacked / "cluster", std::ios::trunc) << text;
   const auto refused = tools::LocalCluster::Open(*unpacked);
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition) << refused.status();
-  EXPECT_THAT(refused.status().ToString(), HasSubstr((*unpacked / "cluster").native() + " has format 2"));
+  EXPECT_THAT(refused.status().ToString(), HasSubstr((*unpacked / "cluster").native() + " has format 9"));
   fs::remove_all(*unpacked);
 }
 
