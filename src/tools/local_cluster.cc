@@ -1,8 +1,6 @@
 #include "tools/local_cluster.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +14,7 @@
 #include "common/process.h"
 #include "common/random.h"
 #include "common/status.h"
+#include "tools/directory_lock.h"
 #include "tools/free_ports.h"
 #include "tools/health.h"
 
@@ -71,34 +70,6 @@ std::string StatusOfLine(const std::string& line) {
              ? ""
              : line.substr(begin + kStatus.size(), line.size() - 1 - begin - kStatus.size());
 }
-
-// An exclusive lock on the directory itself; the end of the process gives it up.
-class DirectoryLock {
- public:
-  static absl::StatusOr<DirectoryLock> Take(const fs::path& directory) {
-    const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-      if (errno == ENOENT) {
-        return NotFound("no local cluster in ", directory.native(), ". Make one: terrane cluster start --dir ",
-                        directory.native());
-      }
-      return absl::ErrnoToStatus(errno, ToAbsl(directory.native()));
-    }
-    while (flock(fd, LOCK_EX) != 0 && errno == EINTR) {
-    }
-    return DirectoryLock(fd);
-  }
-  DirectoryLock(DirectoryLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  DirectoryLock& operator=(DirectoryLock&&) = delete;
-  ~DirectoryLock() { Release(); }
-  void Release() {
-    if (fd_ >= 0) close(std::exchange(fd_, -1));
-  }
-
- private:
-  explicit DirectoryLock(int fd) : fd_(fd) {}
-  int fd_;
-};
 
 std::string ReplicaName(std::string_view shard, uint64_t replica) {
   return StrCat(shard, "-", std::string(1, static_cast<char>('a' + replica - 1)));
