@@ -1,4 +1,5 @@
 // terrane-shard: one replica of one shard.
+#include "common/clock_at_rate.h"
 #include "common/disk_faults.h"
 #include "common/version.h"
 #include "server/server_main.h"
@@ -48,15 +49,23 @@ int main(int argc, char** argv) {
   line.AddBytes("cache", &options.cache_bytes, "Memory for blocks of data files");
   std::chrono::milliseconds sync_delay{0};
   std::string disk_faults;
+  double clock_rate = 1;
   line.Add("test-sync-delay", &sync_delay, "For tests: each sync takes this much longer");
   line.Add("test-disk-faults", &disk_faults,
            "For tests: a file, seen from DIR, of rules by which the disk goes wrong; read again when it is replaced");
+  line.Add("test-clock-rate", &clock_rate,
+           "For tests: the clock of leases and elections runs at this rate of the machine's, from 0.5 to 2");
   if (std::optional<int> exit = line.Parse(argc, argv)) return *exit;
 
+  std::optional<ClockAtRate> raft_clock;  // outlives the server
   return server::Serve("terrane-shard", common, [&]() -> absl::StatusOr<server::RunningServer> {
     TERRANE_RETURN_IF_ERROR(server::CheckEndpoints("--metadata", options.metadata));
     TERRANE_ASSIGN_OR_RETURN(options.members, group.Members());
     TERRANE_ASSIGN_OR_RETURN(options.disk_faults, DiskFaultsOf(sync_delay, common.directory, disk_faults));
+    if (!(clock_rate >= 0.5 && clock_rate <= 2)) {
+      return InvalidArgument("--test-clock-rate is ", clock_rate, ", not from 0.5 to 2");
+    }
+    if (clock_rate != 1) options.raft_clock = &raft_clock.emplace(clock_rate);
     options.directory = std::filesystem::path(common.directory) / "data";
     options.listen = common.listen;
     options.advertise = group.advertise;

@@ -275,6 +275,7 @@ class ShardServerImpl final : public ShardServer {
       log.members.push_back({options_.replica, options_.advertise.empty() ? options_.listen : options_.advertise});
     }
     log.timeouts = options_.timeouts;
+    log.clock = options_.raft_clock;
     log.transport = transport_.get();
     if (options_.disk_faults) {
       faulty_files_ = replication::MakeDiskFaultFileSystem(replication::FileSystem::System(), options_.disk_faults);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/clock.h"
 #include "replication/replicated_log.h"
 #include "rpc/credentials.h"
 
@@ -39,6 +40,8 @@ struct ShardServerOptions {
   int64_t checkpoint_bytes_per_second = 64 << 20;
   // For tests and the bench: a disk of the log and of the store that goes wrong by rules. Null: the machine's.
   std::shared_ptr<DiskFaults> disk_faults;
+  // For tests: the clock by which the group's leases and elections run. Lives as long as the server.
+  Clock* raft_clock = Clock::System();
   // In a group of several: this directory cannot go on, but the group can (rejoin.h sets it). Null: the process ends.
   std::function<void(const absl::Status&)> on_rejoin;
   // A failing disk while running ends the process with exit code 70 (replication/replicated_log.h), and so does damage

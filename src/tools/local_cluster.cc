@@ -233,6 +233,9 @@ std::vector<std::string> LocalCluster::CommandOf(const ClusterFile& file, const 
   if (auto flags = file.flags.find(process.role); flags != file.flags.end()) {
     command.insert(command.end(), flags->second.begin(), flags->second.end());
   }
+  if (auto flags = options_.process_flags.find(process.name); flags != options_.process_flags.end()) {
+    command.insert(command.end(), flags->second.begin(), flags->second.end());
+  }
   return command;
 }
 

@@ -42,6 +42,8 @@ struct LocalClusterOptions {
   // More flags for all processes of a role ("--election-min=100ms"); kept for restarts.
   std::map<Role, std::vector<std::string>> flags;
 
+  // For tests: more flags for one process, by its name. Not kept.
+  std::map<std::string, std::vector<std::string>> process_flags;
   // For tests: the endpoint at which `from` is to reach `to`, if it is not to.endpoint (--address-map). Asked at each
   // start of `from`; not kept. Not together with netns.
   std::function<std::string(const ClusterProcess& from, const ClusterProcess& to)> route;

@@ -7,8 +7,12 @@
 #include <algorithm>
 #include <cstdlib>
 #include <iostream>
+#include <map>
 #include <set>
+#include <string>
+#include <vector>
 
+#include "common/strings.h"
 #include "support/await.h"
 #include "support/history_workload.h"
 #include "support/mini_cluster.h"
@@ -28,8 +32,12 @@ int Faults(int in_short, int in_long) {
 class FailoverTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto cluster =
-        MiniCluster::Start({.shards = 1, .replicas = 3, .proxies = 2, .network = true, .disk_faults = DiskFaults()});
+    auto cluster = MiniCluster::Start({.shards = 1,
+                                       .replicas = 3,
+                                       .proxies = 2,
+                                       .network = true,
+                                       .disk_faults = DiskFaults(),
+                                       .process_flags = ProcessFlags()});
     ASSERT_TRUE(cluster.ok()) << cluster.status();
     cluster_ = *std::move(cluster);
     for (const tools::ProcessInfo& info : cluster_->processes().Processes()) {
@@ -54,6 +62,7 @@ class FailoverTest : public ::testing::Test {
     }
   }
   virtual bool DiskFaults() const { return false; }
+  virtual std::map<std::string, std::vector<std::string>> ProcessFlags() const { return {}; }
   void TearDown() override {
     workload_.reset();
     admin_.reset();
@@ -314,6 +323,37 @@ TEST_F(DeposedLeaderTest, T03_WokenUpItGivesNoOldAnswer) {
     AwaitOtherLeader(leader);
     ASSERT_TRUE(cluster_->processes().Resume(leader).ok());
     AwaitProgress();
+    cluster_->network().Heal();
+    AwaitProgress();
+  }
+  Judge();
+}
+
+// The leader's clock is slower than its followers', by a little less than a lease allows for (a tenth of the least
+// election timeout). They elect another as early as they may, and it does not notice for long that nobody answers.
+class SlowClockTest : public DeposedLeaderTest {
+ protected:
+  std::map<std::string, std::vector<std::string>> ProcessFlags() const override {
+    const auto flag = [](const char* name, int ms) { return StrCat("--", name, "=", ms * kSlowness, "ms"); };
+    const auto election = [&](int max) {
+      return std::vector<std::string>{flag("election-min", 1000), flag("election-max", max)};
+    };
+    std::vector<std::string> slow = election(4000);
+    slow.push_back("--test-clock-rate=0.91");
+    return {{"s1-a", slow}, {"s1-b", election(1000)}, {"s1-c", election(1200)}};
+  }
+};
+
+TEST_F(SlowClockTest, T03_WithinTheDriftItGivesNoOldAnswer) {
+  for (int i = 0; i < Faults(8, 50) && !HasFatalFailure(); ++i) {
+    ASSERT_TRUE(Await([&] {
+      cluster_->Terrane({"shard", "step-down", kShard, "--to", "1"});
+      return Leader() == "s1-a";
+    }));
+    AwaitProgress();
+    workload_->MarkFault("partition of s1-a, whose clock is slow, and its guests");
+    CutOffWithItsGuests("s1-a");
+    AwaitOtherLeader("s1-a");
     cluster_->network().Heal();
     AwaitProgress();
   }

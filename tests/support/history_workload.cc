@@ -31,6 +31,7 @@ class HistoryWorkload::ClientLoop {
       : w_(*workload),
         number_(number),
         is_guest_(number >= workload->options_.clients),
+        only_reads_(is_guest_ && number % 2 == 1),
         client_(std::move(client)),
         random_(static_cast<uint64_t>(number) + 1) {}
 
@@ -63,7 +64,7 @@ class HistoryWorkload::ClientLoop {
  private:
   Operation Choose(Document* document) {
     Operation operation;
-    if (random_.OneIn(2)) return operation;
+    if (only_reads_ || random_.OneIn(2)) return operation;
     operation.value = ++w_.last_value_;
     switch (document->model) {
       case Model::kRegister: {
@@ -167,6 +168,7 @@ class HistoryWorkload::ClientLoop {
   HistoryWorkload& w_;
   const int number_;
   const bool is_guest_;
+  const bool only_reads_;  // no change of its own that nobody can take keeps it from reading
   const std::unique_ptr<client::Client> client_;
   Random random_;
   std::map<Document*, int64_t> last_seen_;

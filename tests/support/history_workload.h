@@ -28,8 +28,8 @@ struct HistoryOptions {
   int counters = 2;
   int lists = 2;
   int clients = 8;  // each uses all documents
-  // More clients, through proxies of their own, which always give up soon: they read the registers and compare them
-  // with what was acknowledged last.
+  // More clients, through proxies of their own, which always give up soon: each second one only reads the registers,
+  // the others also compare them with what was acknowledged last.
   int guests = 0;
   std::vector<std::string> guest_proxies;
   int64_t longest_list = 100;  // then another document takes its place

@@ -40,6 +40,7 @@ absl::StatusOr<std::unique_ptr<MiniCluster>> MiniCluster::Start(MiniClusterOptio
   local.proxies = options.proxies;
   local.netns = options.netns;
   local.flags = std::move(options.flags);
+  local.process_flags = std::move(options.process_flags);
   local.tied = true;
   local.programs = std::filesystem::path(TERRANE_BINARY_DIR) / "bin";
   if (options.network) {

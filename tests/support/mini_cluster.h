@@ -33,6 +33,8 @@ struct MiniClusterOptions {
   bool disk_faults = false;  // disks of shards' replicas that can go wrong
   // More flags for all processes of a role.
   std::map<tools::Role, std::vector<std::string>> flags;
+  // More flags for one process, by its name.
+  std::map<std::string, std::vector<std::string>> process_flags;
 };
 
 struct CliResult {
