@@ -119,6 +119,16 @@ void Core::StepPreVote(const Message& message, MonotonicTime now) {
   Message answer = Answer(message, MessageType::kPreVoteAnswer);
   answer.campaign_term = message.campaign_term;
   answer.reject = message.campaign_term <= hard_state_.term || Sticky(now) || !LogIsUpToDate(message);
+  if (!answer.reject) {
+    // No promise, only manners: the sender asks for votes once its own is synced, and a campaign meanwhile would split
+    // them, which costs another timeout. Of two that ask at once the greater id goes on.
+    const MonotonicTime soon = now + 2 * options_.heartbeat_interval;
+    if (auto* follower = std::get_if<FollowerRole>(&role_)) {
+      follower->election_deadline = std::max(follower->election_deadline, soon);
+    } else if (auto* candidate = std::get_if<CandidateRole>(&role_); candidate->pre && options_.id < message.from) {
+      role_ = FollowerRole{ReplicaId(), std::max(candidate->election_deadline, soon)};
+    }
+  }
   SendAnswer(std::move(answer));
 }
 

@@ -86,6 +86,41 @@ TEST(ElectionTest, APreVoteChangesNoTermAndNoVote) {
   EXPECT_EQ(voter.core->hard_state(), (HardState{Term(2), ReplicaId()}));
 }
 
+// A split vote costs another election timeout: the sender of a pre-vote that was granted asks for the vote itself soon.
+TEST(ElectionTest, WhoGrantsAPreVoteGivesItsSenderTimeToAskForTheVote) {
+  LoneCore voter(3, 2, {2});
+  voter.now = voter.core->NextTick() - 1ms;
+  voter.Step(LoneCore::PreVote(2, 6, 2, 2));
+  EXPECT_EQ(voter.core->NextTick(), voter.now + 2 * Options().heartbeat_interval);
+  // One that is refused gets none.
+  LoneCore other(3, 2, {2});
+  other.now = other.core->NextTick() - 1ms;
+  other.Step(LoneCore::PreVote(2, 6, 1, 1));
+  EXPECT_EQ(other.core->NextTick(), other.now + 1ms);
+}
+
+TEST(ElectionTest, OfTwoThatAskForPreVotesAtOnceTheOneWithTheGreaterIdGoesOn) {
+  for (const uint64_t other : {2, 3}) {
+    LoneCore one(3, 2, {2});  // replica 1
+    one.now += 700ms;
+    one.core->Tick(one.now);
+    ASSERT_EQ(one.core->role(), RoleName::kPreCandidate);
+    one.Step(LoneCore::PreVote(other, 3, 2, 2));
+    EXPECT_EQ(one.core->role(), RoleName::kFollower);
+    EXPECT_GE(one.core->NextTick(), one.now + 2 * Options().heartbeat_interval);
+    Message answer = LoneCore::From(5 - other, MessageType::kPreVoteAnswer, 2);
+    answer.campaign_term = Term(3);
+    one.Step(answer);
+    EXPECT_EQ(one.core->term(), Term(2));
+  }
+  // Who is behind cannot win, and stops nobody.
+  LoneCore one(3, 2, {2});
+  one.now += 700ms;
+  one.core->Tick(one.now);
+  one.Step(LoneCore::PreVote(3, 3, 1, 1));
+  EXPECT_EQ(one.core->role(), RoleName::kPreCandidate);
+}
+
 TEST(ElectionTest, ACandidateIncrementsItsTermOnlyAfterAMajorityWouldVoteForIt) {
   LoneCore candidate(3, 2, {2});
   candidate.now += 700ms;
