@@ -2,17 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include "support/clocks.h"
+
 namespace terrane::metadata {
 namespace {
 
 using namespace std::chrono_literals;
-
-class HandClock final : public Clock {
- public:
-  MonotonicTime Now() const override { return now; }
-  WallTime Wall() const override { return std::chrono::duration_cast<WallTime>(now); }
-  MonotonicTime now = 100s;
-};
+using terrane::testing::HandClock;
 
 v1::ShardHeartbeatRequest From(const std::string& shard, const std::string& leader) {
   v1::ShardHeartbeatRequest heartbeat;
@@ -63,7 +59,7 @@ TEST(ShardRegistryTest, WhatASilentShardSaidIsOfThen) {
   v1::Shard shard;
   shard.set_name("s1");
 
-  clock.now += kShardSilence - 1ms;
+  clock.Advance(kShardSilence - 1ms);
   registry.Describe(&shard);
   EXPECT_EQ(shard.leader_endpoint(), "a:1");
   EXPECT_EQ(shard.statistics().replicas(0).silent_ms(), 0);
@@ -88,7 +84,7 @@ TEST(ShardRegistryTest, NobodyIsSaidToLeadAShardOfOneThatIsSilent) {
   shard.add_replicas()->set_endpoint("a:1");
   registry.Describe(&shard);
   EXPECT_EQ(shard.leader_endpoint(), "a:1");
-  clock.now += kShardSilence;
+  clock.Advance(kShardSilence);
   registry.Describe(&shard);
   EXPECT_EQ(shard.leader_endpoint(), "");
 }

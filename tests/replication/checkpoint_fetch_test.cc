@@ -7,22 +7,17 @@
 #include "common/status.h"
 #include "replication/checkpoint_keeper.h"
 #include "replication/pace.h"
+#include "support/clocks.h"
 #include "support/fault_file_system.h"
 
 namespace terrane::replication {
 namespace {
 
 using terrane::testing::FaultFileSystem;
+using terrane::testing::HandClock;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-class ManualClock : public Clock {
- public:
-  MonotonicTime Now() const override { return now; }
-  WallTime Wall() const override { return WallTime(0); }
-  std::atomic<MonotonicTime> now{std::chrono::seconds(100)};
-};
 
 // Peers with a checkpoint each; counts what they are asked for and what they send.
 class Peers : public Transport {
@@ -114,7 +109,7 @@ class CheckpointFetchTest : public ::testing::Test {
 
   FaultFileSystem disk_;
   Peers peers_;
-  ManualClock clock_;
+  HandClock clock_;
   std::atomic<bool> cancelled_{false};
   CheckpointFetch fetch_;
 };
@@ -197,7 +192,7 @@ TEST_F(CheckpointFetchTest, WaitsForItsPeerForAWhile) {
   peers_.Add(3, "d");
   BreakAt(8, /*each=*/true);
   EXPECT_FALSE(Run().ok());
-  clock_.now = clock_.now.load() + std::chrono::seconds(9);
+  clock_.Advance(std::chrono::seconds(9));
   EXPECT_FALSE(Run().ok());
   EXPECT_EQ(peers_.peers[3].asked, 0);
   peers_.hook = nullptr;
@@ -208,9 +203,9 @@ TEST_F(CheckpointFetchTest, WaitsForItsPeerForAWhile) {
   EXPECT_FALSE(Run().ok());
   peers_.hook = nullptr;
   peers_.peers.erase(2);
-  clock_.now = clock_.now.load() + std::chrono::seconds(9);
+  clock_.Advance(std::chrono::seconds(9));
   EXPECT_FALSE(Run().ok());
-  clock_.now = clock_.now.load() + std::chrono::seconds(2);
+  clock_.Advance(std::chrono::seconds(2));
   ExpectWhole(Run(), 3);
 }
 
@@ -325,7 +320,7 @@ TEST(SendCheckpointTest, APlaceThatIsNoneIsRefused) {
 // No more than the rate, by a clock that goes on only while somebody waits.
 TEST(PaceTest, BoundsWhatIsSent) {
   constexpr uint64_t kRate = 1'000'000;
-  ManualClock clock;
+  HandClock clock;
   const MonotonicTime began = clock.now;
   Pace pace(kRate, &clock);
   Peers peers;
@@ -333,7 +328,7 @@ TEST(PaceTest, BoundsWhatIsSent) {
   uint64_t sent = 0;
   auto wait = [&](uint64_t bytes) {
     const auto turn = pace.Book(bytes);
-    clock.now = clock.now.load() + turn;
+    clock.Advance(turn);
     const double seconds = std::chrono::duration<double>(clock.now.load() - began + Pace::kBurst).count();
     EXPECT_LE(static_cast<double>(sent), seconds * kRate + 1);
     sent += bytes;
@@ -349,7 +344,7 @@ TEST(PaceTest, BoundsWhatIsSent) {
 }
 
 TEST(CheckpointKeeperTest, KeepsItWhileItIsReadAndForAWhile) {
-  ManualClock clock;
+  HandClock clock;
   const auto keeper = std::make_shared<CheckpointKeeper>(&clock, std::chrono::seconds(60));
   auto checkpoint = std::make_shared<Checkpoint>();
   checkpoint->id = "c";
@@ -361,17 +356,17 @@ TEST(CheckpointKeeperTest, KeepsItWhileItIsReadAndForAWhile) {
   EXPECT_EQ(keeper->Lend(Position(5), "d"), nullptr);
   std::shared_ptr<const Checkpoint> lent = keeper->Lend(Position(5), "c");
   ASSERT_NE(lent, nullptr);
-  clock.now = clock.now.load() + std::chrono::seconds(500);
+  clock.Advance(std::chrono::seconds(500));
   EXPECT_EQ(keeper->Expired(), nullptr) << "it is read";
   lent.reset();
-  clock.now = clock.now.load() + std::chrono::seconds(59);
+  clock.Advance(std::chrono::seconds(59));
   EXPECT_EQ(keeper->Expired(), nullptr);
   lent = keeper->Lend(Position(5), "c");  // a stream that goes on
   EXPECT_NE(lent, nullptr);
   lent.reset();
-  clock.now = clock.now.load() + std::chrono::seconds(59);
+  clock.Advance(std::chrono::seconds(59));
   EXPECT_EQ(keeper->Expired(), nullptr);
-  clock.now = clock.now.load() + std::chrono::seconds(1);
+  clock.Advance(std::chrono::seconds(1));
   EXPECT_NE(keeper->Expired(), nullptr);
   EXPECT_TRUE(there.expired());
 

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <atomic>
 #include <future>
-#include <thread>
 
 #include "support/await.h"
+#include "support/clocks.h"
 #include "support/replica_group.h"
 
 namespace terrane::replication {
@@ -233,7 +233,10 @@ TEST(MembersTest, T51_ADirectoryThatWasReplacedBeginsAgain) {
 class AJoinerThatIsGone : public ::testing::Test {
  protected:
   AJoinerThatIsGone()
-      : group_(3, [this](auto* options) { options->join = options->identity.replica == ReplicaId(3) && join_; }) {}
+      : group_(3, [this](auto* options) {
+          options->join = options->identity.replica == ReplicaId(3) && join_;
+          options->clock = &clock_;
+        }) {}
 
   // Leaves 3 stopped with its right disk; 2 is stopped too, and 1 has been greeted by the wrong one.
   void GreetFromTheWrongDisk() {
@@ -277,6 +280,7 @@ class AJoinerThatIsGone : public ::testing::Test {
 
   std::atomic<bool> join_{false};
   std::atomic<int> greetings_{0};
+  testing::ShiftedClock clock_;
   ReplicaGroup group_;
 };
 
@@ -294,7 +298,7 @@ TEST_F(AJoinerThatIsGone, T51_IsNotTakenInInPlaceOfTheRightDisk) {
 TEST_F(AJoinerThatIsGone, T51_IsNotTakenInLater) {
   GreetFromTheWrongDisk();
   // Whoever waits to be taken in says so all the time.
-  std::this_thread::sleep_for(std::chrono::milliseconds(700) * testing::kSlowness);
+  clock_.monotonic = std::chrono::milliseconds(700) * testing::kSlowness;
   ASSERT_TRUE(group_.Start(2).ok());
   ASSERT_TRUE(Lead(1));
   ASSERT_TRUE(group_.ProposeSomewhere("y"));

@@ -6,6 +6,7 @@
 #include "shard/retention.h"
 #include "shard/splitter.h"
 #include "shard_fixture.h"
+#include "support/clocks.h"
 
 namespace terrane::shard {
 namespace {
@@ -138,16 +139,11 @@ TEST_F(UpkeepTest, T23_ABusyShardKeyDoesNotHoldUpTheOthers) {
   ExpectSoundCopy();
 }
 
-class SlowClock : public Clock {
- public:
-  MonotonicTime Now() const override { return System()->Now(); }
-  WallTime Wall() const override { return System()->Wall() - std::chrono::hours(1); }
-};
-
 // The next leader's clock is right again, and a retry comes.
 TEST_F(UpkeepTest, T44_RetryRecordsOfALeaderWhoseClockIsBehindLiveAsLong) {
   ASSERT_TRUE(Insert(R"({"_id":1,"k":"a"})").ok());  // of the leader before
-  SlowClock slow;
+  testing::ShiftedClock slow;
+  slow.wall = -std::chrono::hours(1);
   host_->mutable_core()->clock = &slow;
   auto request = InsertOf({R"({"_id":2,"k":"a"})"}, RouteTo());
   request.mutable_retry()->set_session("0123456789abcdef");
