@@ -271,6 +271,16 @@ v1::PrepareStep StageContext::PrepareRequest(uint64_t pin) const {
   return step;
 }
 
+bool StageContext::LagIsMeasured() const {
+  return seen.import && seen.import->source_applied() != 0 && seen.import->error().empty();
+}
+
+void StageContext::WaitForLag() {
+  const bool failed = seen.import && !seen.import->error().empty();
+  Wait(failed ? StrCat("nobody knows how far the target is behind; it tries again: ", seen.import->error())
+              : "the target has not heard from the source yet how far it is behind");
+}
+
 SwitchCosts StageContext::Costs() const {
   SwitchCosts costs;
   if (seen.import) {

@@ -91,6 +91,7 @@ void PlanCatchingUp(StageContext& context) {
   }
   // Only what was seen in this stage counts: the tail may have fallen behind since.
   if (!seen.import || seen.import_at < seen.stage_seen || !seen.import->copied()) return;
+  if (!context.LagIsMeasured()) return context.WaitForLag();
   const bool close = seen.import->lag_entries() <= kCloseEntries ||
                      PredictDrain(seen.import->lag_entries(), seen.import->apply_entries_per_s()).count() <=
                          static_cast<double>(record.max_pause_ms()) / 2;

@@ -22,7 +22,8 @@ milliseconds TimeLeft(const StageContext& context) {
 bool TargetNearFence(const StageContext& context) {
   const Observations& seen = context.seen;
   if (seen.step(StepKind::kComplete).answer) return true;
-  return seen.import && PredictDrain(seen.import->lag_entries(), seen.import->apply_entries_per_s()) <= kNearFence;
+  return context.LagIsMeasured() &&
+         PredictDrain(seen.import->lag_entries(), seen.import->apply_entries_per_s()) <= kNearFence;
 }
 
 v1::MetadataCommand MakeCommit(const StageContext& context, const v1::StepResponse& fence,

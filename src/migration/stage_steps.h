@@ -42,6 +42,11 @@ class StageContext {
   v1::ImportStep ImportRequest() const;
   v1::PinStep PinRequest() const;
   v1::PrepareStep PrepareRequest(uint64_t pin) const;
+  // Whether the target's lag counts: it has heard from the source where that one is, and its last step did not fail. A
+  // leader of the target that begins says 0, one whose link broke goes on saying the last lag (trap T28).
+  bool LagIsMeasured() const;
+  // Waits for that, and says why.
+  void WaitForLag();
   // Durations of the switch as far as this coordinator has measured them.
   SwitchCosts Costs() const;
   v1::EndAttemptStep EndAttemptRequest(uint32_t attempt, bool abort, bool source) const;

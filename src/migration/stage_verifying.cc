@@ -59,6 +59,7 @@ void PlanSwitch(StageContext& context) {
   if (!seen.import || seen.import_at < seen.stage_seen || seen.now - seen.import_at > kFreshImport) {
     return context.Wait("asks the target how far behind it is");
   }
+  if (!context.LagIsMeasured()) return context.WaitForLag();
   if (!seen.metadata_commit || seen.now - seen.metadata_commit_at > kFreshCommit) {
     return Publish(context, "measures a commit of the metadata service", /*measure=*/true);
   }

@@ -90,6 +90,7 @@ class FakeShard : public v1::ShardMove::Service, public v1::ShardAdmin::Service 
   }
   grpc::Status Import(grpc::ServerContext*, const v1::ImportStep*, v1::ImportStatus* response) override {
     response->set_copied(true);
+    response->set_source_applied(5);
     response->set_documents(100);
     response->set_bytes(1000);
     response->set_segments(1);

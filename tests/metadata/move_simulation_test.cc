@@ -301,6 +301,7 @@ class Simulation {
     if (target_.state == Target::kNone) return absl::NotFoundError("no copy");
     v1::ImportStatus status;
     status.set_copied(!random_.OneIn(3));
+    if (!random_.OneIn(3)) status.set_source_applied(5);
     return migration::StepAnswer(status);
   }
   Result Do(StepKind, const v1::VerifyStep& step) {

@@ -90,9 +90,24 @@ class Conversation {
   void AnswerImport(bool copied, int64_t lag = 0, double rate = 10000) {
     v1::ImportStatus status;
     status.set_copied(copied);
+    status.set_source_applied(100'000);
     status.set_lag_entries(lag);
     status.set_apply_entries_per_s(rate);
     status.set_documents(40);
+    End(StepKind::kImport, StepAnswer(status));
+  }
+  // Copied, but what it says of its lag was not measured: its tail has heard nothing of the source yet, or not any
+  // more.
+  void AnswerImportUnheard() {
+    v1::ImportStatus status;
+    status.set_copied(true);
+    End(StepKind::kImport, StepAnswer(status));
+  }
+  void AnswerImportBroken(const std::string& error) {
+    v1::ImportStatus status;
+    status.set_copied(true);
+    status.set_source_applied(100'000);
+    status.set_error(error);
     End(StepKind::kImport, StepAnswer(status));
   }
   void AnswerVerify(bool done, bool equal) {

@@ -118,6 +118,7 @@ class World : public MetadataGateway, public ShardGateway {
       kind = StepKind::kImport;
       v1::ImportStatus status;
       status.set_copied(true);
+      status.set_source_applied(5);
       status.set_bytes(17);
       std::lock_guard lock(mutex_);
       if (!import_error_.empty()) {

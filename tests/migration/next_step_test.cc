@@ -377,6 +377,46 @@ TEST(NextStepTest, T28_FencingIsNotEnteredWhenThePauseDoesNotFit) {
   EXPECT_EQ(move.Proposes(), "fencing");
 }
 
+// A new leader of the target says 0 before it has read anything, one that has lost its source what it said last.
+TEST(NextStepTest, T28_ALagThatNobodyHasMeasuredDoesNotCount) {
+  Conversation move;
+  move.Enter(Stage::kCatchingUp);
+  move.AnswerImportUnheard();
+  EXPECT_EQ(move.Proposes(), "");
+  EXPECT_NE(move.waiting().find("has not heard from the source"), std::string::npos) << move.waiting();
+  move.Pass(100);
+  move.AnswerImportBroken("s1 is cut off");
+  EXPECT_EQ(move.Proposes(), "");
+  EXPECT_NE(move.waiting().find("s1 is cut off"), std::string::npos) << move.waiting();
+  move.Pass(100);
+  move.AnswerImport(true);
+  move.Pass(1);
+  move.Accept();
+
+  move.AnswerVerify(true, true);
+  move.seen().metadata_commit_at = move.now();
+  move.AnswerImportUnheard();
+  EXPECT_EQ(move.Proposes(), "");
+  EXPECT_NE(move.waiting().find("has not heard from the source"), std::string::npos) << move.waiting();
+  move.Pass(100);
+  move.AnswerImportBroken("s1 is cut off");
+  EXPECT_EQ(move.Proposes(), "");
+  EXPECT_NE(move.waiting().find("s1 is cut off"), std::string::npos) << move.waiting();
+  move.Pass(100);
+  move.AnswerImport(true);
+  move.Accept();
+
+  ASSERT_EQ(StageOf(move.record()), Stage::kFencing);
+  move.seen().import.reset();
+  move.Answer(StepKind::kFence, 200);
+  EXPECT_EQ(move.InFlight(), "import@s2 complete@s2");
+  move.AnswerImportUnheard();
+  move.Pass(2);
+  EXPECT_EQ(move.InFlight(), "import@s2 complete@s2");  // reads are not fenced beside it (T10)
+  move.AnswerImport(true, 10);
+  EXPECT_EQ(move.InFlight(), "fence reads@s1 complete@s2");
+}
+
 TEST(NextStepTest, FencingIsNotEnteredWhileTheMetadataServiceIsSlow) {
   Conversation move;
   move.Enter(Stage::kVerifying);
