@@ -13,9 +13,10 @@ namespace {
 
 constexpr std::chrono::milliseconds kProposePause(50);
 
-// Copies, or is about to change hands: it counts against the limit of its shards.
+// Copies, or is about to change hands: it counts against the limit of its shards. One that is decided does not: the
+// target has had everything since K, or wants nothing more, and what is left waits for shards that may be dead.
 bool IsUnderWay(Stage stage) {
-  return stage != Stage::kPlanned && !IsEnded(stage);
+  return stage != Stage::kPlanned && BeforeCommit(stage);
 }
 
 }  // namespace
@@ -80,7 +81,8 @@ void CoordinatorLoop::Look(uint64_t id) {
   auto record = metadata_->FindMigration(MigrationId(id));
   if (!record || IsEnded(StageOf(*record))) return Forget(id, record);
   MoveTask& task = tasks_[id];
-  const bool was_under_way = task.generation != 0 && IsUnderWay(StageOf(task.record));
+  // Also in `planned`: it may have had a turn that it does not take.
+  const bool was_undecided = task.generation != 0 && BeforeCommit(StageOf(task.record));
   if (task.Update(*record, ++generations_, clock_->Now())) {
     LogInfo("coordinator", "stage",
             {{"migration", id},
@@ -98,7 +100,7 @@ void CoordinatorLoop::Look(uint64_t id) {
     std::lock_guard lock(progress_mutex_);
     progress_[id] = task.Progress();
   }
-  if (was_under_way && !IsUnderWay(StageOf(task.record))) AdmitMore();
+  if (was_undecided && !BeforeCommit(StageOf(task.record))) AdmitMore();
 }
 
 void CoordinatorLoop::Forget(uint64_t id, const std::optional<v1::Migration>& record) {
@@ -143,7 +145,9 @@ void CoordinatorLoop::Admit(MoveTask* task) {
     int under_way = 0;
     for (const auto& [id, other] : tasks_) {
       // One whose way out of `planned` is being committed counts as well.
-      const bool counts = IsUnderWay(StageOf(other.record)) || (other.seen.proposing && &other != task);
+      const Stage stage = StageOf(other.record);
+      const bool leaves = stage == Stage::kPlanned && other.seen.proposing && &other != task;
+      const bool counts = IsUnderWay(stage) || leaves;
       if (counts && (other.record.source() == shard || other.record.target() == shard)) ++under_way;
     }
     if (under_way < moves_per_shard_) continue;

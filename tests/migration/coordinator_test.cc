@@ -44,9 +44,24 @@ class World : public MetadataGateway, public ShardGateway {
     {
       std::lock_guard lock(mutex_);
       held_kinds_.clear();
+      held_shards_.clear();
       held.swap(held_);
     }
     for (auto& answer : held) answer();
+  }
+  // Whoever is asked there does not answer before the release.
+  void HoldShard(const std::string& shard) {
+    std::lock_guard lock(mutex_);
+    held_shards_.insert(shard);
+  }
+  // What an earlier coordinator has brought it to.
+  void Enter(uint64_t id, Stage stage) {
+    std::lock_guard lock(mutex_);
+    records_.at(id).set_stage(ToProto(stage));
+  }
+  void RequestAbort(uint64_t id) {
+    std::lock_guard lock(mutex_);
+    records_.at(id).set_abort_requested(true);
   }
   void LoseCommands(bool lose) {
     std::lock_guard lock(mutex_);
@@ -110,7 +125,7 @@ class World : public MetadataGateway, public ShardGateway {
   }
 
   // ShardGateway
-  void Send(const std::string&, const StepRequest& request, milliseconds,
+  void Send(const std::string& shard, const StepRequest& request, milliseconds,
             std::function<void(absl::StatusOr<StepAnswer>)> done) override {
     StepAnswer answer = v1::StepResponse();
     StepKind kind = StepKind::kPin;
@@ -138,7 +153,7 @@ class World : public MetadataGateway, public ShardGateway {
     if (auto* step = std::get_if<v1::StepResponse>(&answer)) step->set_position(5);
     {
       std::lock_guard lock(mutex_);
-      if (held_kinds_.contains(kind)) {
+      if (held_kinds_.contains(kind) || held_shards_.contains(shard)) {
         held_.push_back([done, answer] { done(answer); });
         changed_.notify_all();
         return;
@@ -177,6 +192,7 @@ class World : public MetadataGateway, public ShardGateway {
   std::map<std::string, std::string> settings_;
   std::string import_error_;
   std::set<StepKind> held_kinds_;
+  std::set<std::string> held_shards_;
   std::deque<std::function<void()>> held_;
   bool lose_commands_ = false;
   int commands_ = 0;
@@ -222,6 +238,24 @@ TEST_F(CoordinatorTest, MovesOfOneShardWaitForTheirTurn) {
   for (uint64_t id : moves) {
     EXPECT_TRUE(world_.Await([=](World& w) { return w.StageNow(id) == Stage::kDone; })) << id;
   }
+}
+
+// What is left of a move once it is decided copies nothing: while a dead shard is waited for, the others go on.
+TEST_F(CoordinatorTest, WhatWaitsForADeadShardTakesNobodysTurn) {
+  world_.Set("migration.moves_per_shard", "1");
+  world_.HoldShard("s2");
+  const uint64_t committed = world_.Add("s1", "s2");
+  world_.Enter(committed, Stage::kCommitted);
+  const uint64_t aborted = world_.Add("s1", "s2");
+  const uint64_t waiting = world_.Add("s1", "s3");
+  coordinator_.StartLeading(Term(1));
+  ASSERT_TRUE(world_.Await([=](World& w) { return w.StageNow(aborted) == Stage::kPreparing && w.held() == 2; }));
+  EXPECT_EQ(world_.Record(waiting).stage(), v1::Migration::PLANNED);
+  world_.RequestAbort(aborted);
+  coordinator_.RecordsChanged({aborted});
+  EXPECT_TRUE(world_.Await([=](World& w) { return w.StageNow(waiting) == Stage::kDone; }));
+  EXPECT_EQ(world_.Record(aborted).stage(), v1::Migration::ABORTING);
+  EXPECT_EQ(world_.Record(committed).stage(), v1::Migration::COMMITTED);
 }
 
 TEST_F(CoordinatorTest, SaysWhyACopyDoesNotGoOn) {
