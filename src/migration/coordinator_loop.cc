@@ -31,7 +31,9 @@ void CoordinatorLoop::StartLeading(Term term) {
   term_ = term;
   leading_ = true;
   Reload();
-  for (const v1::Migration& record : metadata_->ActiveMigrations()) Look(record.id());
+  // All of them before the first is looked at: what is admitted depends on what is under way.
+  for (v1::Migration& record : metadata_->ActiveMigrations()) tasks_[record.id()].record = std::move(record);
+  LookAtAll();
 }
 
 void CoordinatorLoop::StopLeading() {

@@ -240,6 +240,20 @@ TEST_F(CoordinatorTest, MovesOfOneShardWaitForTheirTurn) {
   }
 }
 
+// Whichever a new coordinator looks at first.
+TEST_F(CoordinatorTest, ANewCoordinatorKnowsWhatIsUnderWayBeforeItAdmits) {
+  world_.Set("migration.moves_per_shard", "1");
+  world_.Hold(StepKind::kImport);
+  const uint64_t planned = world_.Add("s1", "s2");
+  const uint64_t running = world_.Add("s1", "s2");
+  world_.Enter(running, Stage::kCopying);
+  coordinator_.StartLeading(Term(1));
+  ASSERT_TRUE(world_.Await([](World& w) { return w.held() > 0; }));
+  EXPECT_EQ(world_.Record(planned).stage(), v1::Migration::PLANNED);
+  world_.Release();
+  EXPECT_TRUE(world_.Await([=](World& w) { return w.StageNow(planned) == Stage::kDone; }));
+}
+
 // What is left of a move once it is decided copies nothing: while a dead shard is waited for, the others go on.
 TEST_F(CoordinatorTest, WhatWaitsForADeadShardTakesNobodysTurn) {
   world_.Set("migration.moves_per_shard", "1");
