@@ -32,12 +32,27 @@ void ReplaceReplicas(const v1::MetadataCommand::RegisterShard& command, v1::Shar
   }
 }
 
+// A new directory that says that it is the shard, all alone, while the shard's leader has named replicas and their
+// directories are others: --join was forgotten, or a disk is not mounted. It would lead by itself until somebody of the
+// others speaks to it, and to who is not one of them nobody speaks.
+bool FoundsAgain(const v1::MetadataCommand::RegisterShard& command, const v1::ShardReplica& replica,
+                 const v1::ShardReplica* known, const v1::Shard& shard) {
+  if (command.replicas_size() != 1 || shard.configuration() == 0) return false;
+  if (replica.incarnation() == 0 || StartCount(replica.start()) != 1) return false;
+  return known == nullptr || (known->incarnation() != 0 && known->incarnation() != replica.incarnation());
+}
+
 // Replicas announce themselves. Returns why one of them is refused (trap T51): in a shard of several its peers would
-// know, a shard of one has only us to ask.
+// know, a shard of one voter has only us to ask.
 std::string AnnounceReplicas(const v1::MetadataCommand::RegisterShard& command, v1::Shard* shard) {
-  const bool alone = shard->replicas_size() == 1;
+  const bool alone = std::count_if(shard->replicas().begin(), shard->replicas().end(),
+                                   [](const v1::ShardReplica& replica) { return !replica.learner(); }) == 1;
   for (const auto& replica : command.replicas()) {
     v1::ShardReplica* known = FindReplica(shard, replica.replica_id());
+    if (FoundsAgain(command, replica, known, *shard)) {
+      return StrCat("replica ", replica.replica_id(), " would found ", command.name(),
+                    " once more: the shard has its replicas, and this directory is a new one; start it with --join");
+    }
     if (known == nullptr) {
       // Who belongs to it is for its leader to say, once it has.
       if (shard->configuration() == 0) *shard->add_replicas() = replica;
@@ -57,11 +72,11 @@ std::string AnnounceReplicas(const v1::MetadataCommand::RegisterShard& command, 
                       "old id");
       }
     }
+    // Who does not name its directory only asks which cluster this is.
+    if (replica.incarnation() == 0 && known->incarnation() != 0) continue;
     known->set_endpoint(replica.endpoint());
-    if (replica.incarnation() != 0) {
-      known->set_incarnation(replica.incarnation());
-      known->set_start(replica.start());
-    }
+    known->set_incarnation(replica.incarnation());
+    known->set_start(replica.start());
   }
   return "";
 }

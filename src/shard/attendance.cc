@@ -33,7 +33,8 @@ void Attendance::Run() {
 
 void Attendance::Register() {
   v1::RegisterShardRequest request = options_.registration;
-  if (const replication::ReplicatedLog* log = core_->proposer->log()) {
+  const replication::ReplicatedLog* log = core_->proposer->log();
+  if (log != nullptr) {
     const replication::LogStatistics statistics = log->Statistics();
     request.mutable_start()->set_incarnation(statistics.incarnation);
     request.mutable_start()->set_start(statistics.start_number);
@@ -49,9 +50,14 @@ void Attendance::Register() {
     }
     return;
   }
+  // Nobody could judge a directory that was not named (trap T51).
+  if (log == nullptr) {
+    options_.on_cluster(answer->cluster());
+    return Register();
+  }
   registered_ = true;
   LogInfo("shard", "registered", {{"cluster", answer->cluster()}, {"endpoint", options_.endpoint}});
-  options_.on_registered(answer->cluster());
+  options_.on_admitted();
 }
 
 void Attendance::Beat() {

@@ -19,10 +19,12 @@ class Attendance {
     std::string endpoint;  // of this replica
     ReplicaId replica;
     terrane::v1::RegisterShardRequest registration;  // its cluster may be empty
-    // Called once, on the thread of the heartbeats, with the id of the cluster.
-    std::function<void(const std::string& cluster)> on_registered;
-    // The metadata service knows that this directory must not go on (trap T51), or belongs elsewhere. On the same
-    // thread.
+    // A new directory: only now its cluster is known, and its log can be opened, which this does before it returns. The
+    // registration that follows names the directory. On the thread of the heartbeats, as the others.
+    std::function<void(const std::string& cluster)> on_cluster;
+    // The metadata service has seen which directory this is, and lets it go on. Called once.
+    std::function<void()> on_admitted;
+    // The metadata service knows that this directory must not go on (trap T51), or belongs elsewhere.
     std::function<void(const absl::Status&)> on_refused;
     std::chrono::milliseconds interval{1000};
   };

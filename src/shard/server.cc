@@ -173,7 +173,7 @@ class ShardServerImpl final : public ShardServer {
     // A group of several knows by itself when a directory is not the one that it should be.
     host_->proposer().SetAdmitted(options_.members.size() > 1 || options_.join);
     host_->mutable_core()->ask_metadata = [this] {
-      if (outcomes_) outcomes_->Poke();
+      if (OutcomeWatch* outcomes = running_outcomes_.load()) outcomes->Poke();
     };
     return absl::OkStatus();
   }
@@ -349,9 +349,11 @@ class ShardServerImpl final : public ShardServer {
     } else {
       AddReplica(options_.replica, options.endpoint, &options);
     }
-    options.on_registered = [this](const std::string& told) { Registered(told); };
+    options.on_cluster = [this](const std::string& told) { OpenFirstLog(told); };
+    options.on_admitted = [this] { host_->proposer().SetAdmitted(true); };
     options.on_refused = [](const absl::Status& why) { EndRefused("the metadata service refuses this replica", why); };
     outcomes_ = std::make_unique<OutcomeWatch>(&host_->core(), outcome_metadata_.get());
+    running_outcomes_ = outcomes_.get();
     attendance_ = std::make_unique<Attendance>(&host_->core(), metadata_.get(), statistics_.get(), std::move(options));
     running_attendance_ = attendance_.get();
     retention_ = std::make_unique<Retention>(&host_->core(), RetentionOptions());
@@ -384,14 +386,10 @@ class ShardServerImpl final : public ShardServer {
   }
 
   // The first start of a directory: now it is known whose it is.
-  void Registered(const std::string& cluster) {
-    host_->proposer().SetAdmitted(true);
-    if (host_->proposer().log() != nullptr) return;
-    {
-      std::ofstream file(ClusterFile());
-      file << cluster << '\n';
-    }
-    if (absl::Status status = OpenLog(cluster); !status.ok()) EndRefused("the log cannot be opened", status);
+  void OpenFirstLog(const std::string& cluster) {
+    absl::Status status = WriteFileAtomically(ClusterFile(), cluster + "\n");
+    if (status.ok()) status = OpenLog(cluster);
+    if (!status.ok()) EndRefused("the log cannot be opened", status);
   }
 
   // As a refusal at the start would: only that the metadata service had to be asked first.
@@ -422,7 +420,9 @@ class ShardServerImpl final : public ShardServer {
   std::unique_ptr<rpc::Server> server_;
   std::unique_ptr<OutcomeWatch> outcomes_;
   std::unique_ptr<Attendance> attendance_;
-  std::atomic<Attendance*> running_attendance_{nullptr};  // once it is made; for the apply thread
+  // Once they are made; for the apply thread, and for requests, which come as soon as the server listens.
+  std::atomic<Attendance*> running_attendance_{nullptr};
+  std::atomic<OutcomeWatch*> running_outcomes_{nullptr};
   std::unique_ptr<Retention> retention_;
   std::unique_ptr<Periodic> retention_loop_;
   std::unique_ptr<Periodic> store_watch_;

@@ -46,7 +46,8 @@ TEST_F(AttendanceTest, T44_TheClockIsTrustedOnlyWhenThisLeaderHasComparedIt) {
   StatisticsCollector statistics(&host_->core());
   Attendance::Options options;
   options.replica = ReplicaId(1);
-  options.on_registered = [](const std::string&) {};
+  options.on_cluster = [](const std::string&) {};
+  options.on_admitted = [] {};
   options.on_refused = [](const absl::Status&) {};
   options.interval = std::chrono::milliseconds(1);
   Attendance attendance(&host_->core(), &metadata, &statistics, std::move(options));

@@ -155,6 +155,14 @@ TEST_F(ServerTest, RegistersServesAndComesBack) {
   EXPECT_EQ(heartbeat.leader_endpoint(), server_->address());
 }
 
+// Its cluster is only told by the first answer, and the log made after it: that registration named no directory.
+TEST_F(ServerTest, T51_ANewDirectoryServesOnlyWhenItsOwnNameIsRegistered) {
+  Start();
+  const v1::RegisterShardRequest last = metadata_.WaitForRegistration();
+  EXPECT_NE(last.start().incarnation(), 0u);
+  EXPECT_NE(last.start().start(), 0u);
+}
+
 TEST_F(ServerTest, DescribesAndAuditsItself) {
   Start();
   CreateChunk();
