@@ -41,7 +41,6 @@ class InsertOperation : public WriteOperation {
     if (request_.has_retry() && request_.statements_size() != request_.documents_size()) {
       return InvalidArgument("each document needs the number of its statement");
     }
-    std::vector<std::string_view> keys;
     size_t bytes = 0;
     for (const v1::Change& document : request_.documents()) {
       if (document.document().empty() || document.id().empty()) return InvalidArgument("a document or its id is empty");
@@ -49,11 +48,13 @@ class InsertOperation : public WriteOperation {
         return rpc::WithReason(InvalidArgument("a document of ", document.document().size(), " bytes is over 16 MiB"),
                                v1::ErrorDetail::DOCUMENT_TOO_LARGE);
       }
-      if (keys.empty() || keys.back() != document.shard_key()) keys.push_back(document.shard_key());
+      if (keys_.empty() || keys_.back() != document.shard_key()) keys_.push_back(document.shard_key());
       bytes += document.document().size();
     }
-    return Admit(keys, bytes);
+    return Admit(bytes);
   }
+
+  absl::Status CheckOwned() const override { return CheckKeys(core_, route_, keys_, true); }
 
   void Latched() {
     const auto ground = Stand();
@@ -131,6 +132,7 @@ class InsertOperation : public WriteOperation {
 
   const v1::ShardInsertRequest& request_;
   v1::ShardInsertResponse& response_;
+  std::vector<std::string_view> keys_;      // of the documents
   std::vector<std::vector<int>> entry_of_;  // per entry the documents in it
 };
 

@@ -14,6 +14,7 @@ using replication::ProposeResult;
 namespace {
 
 constexpr int kMaxSelections = 32;
+constexpr int kCheckEvery = 256;  // documents
 
 class ModifyOperation : public WriteOperation {
  public:
@@ -27,7 +28,7 @@ class ModifyOperation : public WriteOperation {
 
   void Start() {
     const size_t bytes = request_.kind() == v1::ShardModifyRequest::DELETE ? 0 : request_.update().size() + 1;
-    if (absl::Status status = Admit({&shard_key_, 1}, bytes); !status.ok()) return Finish(status);
+    if (absl::Status status = Admit(bytes); !status.ok()) return Finish(status);
     auto modification = Modification::Parse(core_, copy(), request_.kind(), request_.filter(), request_.update());
     if (!modification.ok()) return Finish(modification.status());
     modification_ = *std::move(modification);
@@ -41,6 +42,8 @@ class ModifyOperation : public WriteOperation {
   }
 
  private:
+  absl::Status CheckOwned() const override { return CheckKeys(core_, route_, {&shard_key_, 1}, true); }
+
   std::shared_ptr<ModifyOperation> Self() { return std::static_pointer_cast<ModifyOperation>(shared_from_this()); }
 
   void Select() {
@@ -65,7 +68,8 @@ class ModifyOperation : public WriteOperation {
       }
     }
     auto cursor = ground.view->Documents(copy(), RangeOfKey(shard_key_));
-    for (; cursor->Valid(); cursor->Next()) {
+    for (int visited = 1; cursor->Valid(); cursor->Next(), ++visited) {
+      if (visited % kCheckEvery == 0) TERRANE_RETURN_IF_ERROR(call_.Check(*core_.clock));
       if (!modification_.Matches(cursor->document())) continue;
       id_ = std::string(cursor->id());
       return absl::OkStatus();

@@ -55,15 +55,15 @@ class ModifyManyOperation : public WriteOperation {
     return std::static_pointer_cast<ModifyManyOperation>(shared_from_this());
   }
 
+  absl::Status CheckOwned() const override { return CheckRange(core_, route_, range_, true); }
+
   absl::Status Prepare() {
     if (request_.limit() < 0) return InvalidArgument("limit must not be negative");
     TERRANE_ASSIGN_OR_RETURN(
         range_,
         RequestedRange(request_.route(), request_.has_range() ? &request_.range() : nullptr, request_.resume()));
-    const std::string_view first = range_.min;
     const size_t bytes = request_.kind() == v1::ShardModifyRequest::DELETE ? 0 : request_.update().size() + 1;
-    TERRANE_RETURN_IF_ERROR(Admit({&first, 1}, bytes));
-    TERRANE_RETURN_IF_ERROR(CheckRange(core_, route_, range_, true));
+    TERRANE_RETURN_IF_ERROR(Admit(bytes));
     TERRANE_ASSIGN_OR_RETURN(modification_,
                              Modification::Parse(core_, copy(), request_.kind(), request_.filter(), request_.update()));
     return absl::OkStatus();
@@ -189,20 +189,35 @@ class ModifyManyOperation : public WriteOperation {
   absl::Status CountRecords(const storage::ReadView& view, std::set<Key>* passed_over) {
     KeyRange page = range_;
     if (!page_done_ && last_) page.max = RangeOfKey(last_->first).max;
+    if (request_.limit() > 0) {
+      // No more of them than the limit, while the page may be all there is of a range with millions of other records.
+      const CopyId copies[] = {copy()};
+      TERRANE_ASSIGN_OR_RETURN(const auto records,
+                               view.FindRetry(copies, request_.retry().session(), request_.retry().statement()));
+      for (const storage::FoundRetry& found : records) {
+        if (!page.Contains(found.shard_key)) continue;
+        TERRANE_RETURN_IF_ERROR(CountRecord(Key(found.shard_key, found.id), found.record, passed_over));
+      }
+      return absl::OkStatus();
+    }
     auto cursor = view.Retries(copy(), page);
-    for (; cursor->Valid(); cursor->Next()) {
+    for (int visited = 1; cursor->Valid(); cursor->Next(), ++visited) {
+      if (visited % kCheckEvery == 0) TERRANE_RETURN_IF_ERROR(call_.Check(*core_.clock));
       if (cursor->session() != request_.retry().session() || cursor->statement() != request_.retry().statement()) {
         continue;
       }
-      Key key(cursor->shard_key(), cursor->id());
-      if (from_ && key <= *from_) continue;
-      if (!page_done_ && last_ && key > *last_) continue;
-      v1::RetryRecord record;
-      if (!record.ParseFromString(std::string(cursor->record()))) return DataLoss("a stored retry record is damaged");
-      counted_[key] = record;
-      passed_over->insert(std::move(key));
+      TERRANE_RETURN_IF_ERROR(CountRecord(Key(cursor->shard_key(), cursor->id()), cursor->record(), passed_over));
     }
     return cursor->status();
+  }
+
+  absl::Status CountRecord(Key key, std::string_view bytes, std::set<Key>* passed_over) {
+    if ((from_ && key <= *from_) || (!page_done_ && last_ && key > *last_)) return absl::OkStatus();
+    v1::RetryRecord record;
+    if (!record.ParseFromString(std::string(bytes))) return DataLoss("a stored retry record is damaged");
+    counted_[key] = std::move(record);
+    passed_over->insert(std::move(key));
+    return absl::OkStatus();
   }
 
   void Applied(const std::vector<ProposeResult>& results) {

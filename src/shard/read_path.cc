@@ -21,7 +21,8 @@ constexpr int64_t kMaxPageBytes = 32 << 20;
 // A page that finds little ends after so much reading, so that a call comes to its deadline and to other requests.
 constexpr int64_t kMaxScannedBytes = 64 << 20;
 constexpr int kCheckEvery = 256;  // documents
-constexpr std::chrono::seconds kDefaultStaleness{10};
+constexpr std::chrono::milliseconds kDefaultStaleness{10'000};
+constexpr std::chrono::milliseconds kGreatestStaleness{std::chrono::hours(24 * 365)};  // in nanoseconds an int64, too
 
 absl::StatusOr<document::Filter> ParseFilter(std::string_view bson) {
   if (bson.empty()) return document::Filter();
@@ -54,7 +55,8 @@ absl::Status ReadPath::MayRead(const v1::ReadOptions& read) const {
   const replication::ReplicatedLog* log = core_->proposer->log();
   const auto contact = log == nullptr ? std::nullopt : log->LeaderContact();
   const std::chrono::milliseconds bound =
-      read.max_staleness_ms() > 0 ? std::chrono::milliseconds(read.max_staleness_ms()) : kDefaultStaleness;
+      read.max_staleness_ms() > 0 ? std::min(std::chrono::milliseconds(read.max_staleness_ms()), kGreatestStaleness)
+                                  : kDefaultStaleness;
   if (contact && core_->clock->Now() - *contact <= bound) return absl::OkStatus();
   return rpc::WithReason(
       Unavailable("this replica has not been up to date with a leader within ", bound.count(), " ms"),
@@ -79,20 +81,25 @@ void ReadPath::Look(const CallState& call, const v1::Route* route, KeyRange rang
   auto references = core_->store->Reference(CopyId(route->copy_id()));
   if (absl::Status status = CheckRange(*core_, *route, range, false); !status.ok()) return then(status);
   if (!references.ok()) return then(Unavailable("the copy is being removed"));
-  if (read.mode() != v1::LINEARIZABLE) return then(core_->store->View(*std::move(references)));
+  // References keep a whole copy. Part of one is removed as soon as ownership says that it is elsewhere, so ownership
+  // is asked for once more behind the view.
+  const auto serve = [this, route, range, then](storage::CopyReferences held) {
+    auto view = core_->store->View(std::move(held));
+    absl::Status status = CheckRange(*core_, *route, range, false);
+    status.ok() ? then(std::move(view)) : then(std::move(status));
+  };
+  if (read.mode() != v1::LINEARIZABLE) return serve(*std::move(references));
   const auto term = core_->proposer->ServingTerm();
   if (!term.ok()) return then(term.status());
   replication::ReplicatedLog* log = core_->proposer->log();
-  if (log->HasLease() && log->Leader().term == *term) return then(core_->store->View(*std::move(references)));
+  if (log->HasLease() && log->Leader().term == *term) return serve(*std::move(references));
   auto held = std::make_shared<storage::CopyReferences>(*std::move(references));
-  log->ReadIndex([this, call, route, range = std::move(range), held, then = std::move(then)](absl::Status status) {
+  log->ReadIndex([this, call, held, serve, then](absl::Status status) {
     if (!status.ok()) return then(status);
-    auto go_on = [this, call, route, range, held, then] {
+    auto go_on = [this, call, held, serve, then] {
       // Fences that others have acknowledged before are applied here only now.
-      absl::Status status = call.Check(*core_->clock);
-      if (status.ok()) status = CheckRange(*core_, *route, range, false);
-      if (!status.ok()) return then(status);
-      then(core_->store->View(std::move(*held)));
+      if (absl::Status status = call.Check(*core_->clock); !status.ok()) return then(status);
+      serve(std::move(*held));
     };
     if (!core_->executor->Post(go_on)) then(Unavailable("the server is overloaded or stopping"));
   });
@@ -101,6 +108,8 @@ void ReadPath::Look(const CallState& call, const v1::Route* route, KeyRange rang
 void ReadPath::Get(const CallState& call, const v1::ShardGetRequest* request, v1::ShardGetResponse* response,
                    DoneCallback done) {
   const std::string_view key = request->key().shard_key();
+  // First: a replica that nobody should ask knows nothing about ownership, and would say "elsewhere".
+  if (absl::Status status = MayRead(request->read()); !status.ok()) return done(status);
   if (absl::Status status = CheckKeys(*core_, request->route(), {&key, 1}, false); !status.ok()) return done(status);
   Begin(call, &request->route(), RangeOfKey(key), request->read(),
         [this, request, response, done = std::move(done)](absl::StatusOr<View> view) {
@@ -156,8 +165,7 @@ absl::Status ReadPath::ScanPage(const CallState& call, const View& view, const K
       } else {
         std::string* added = response->add_documents();
         *added = projection.keeps_everything() ? std::string(document) : projection.Apply(document);
-        response->add_keys(EncodeResume(cursor->shard_key(), cursor->id()));
-        bytes += static_cast<int64_t>(added->size() + response->keys().rbegin()->size());
+        bytes += static_cast<int64_t>(added->size());
       }
     }
     const bool limit_reached = request.limit() > 0 && response->documents_size() >= request.limit();

@@ -10,11 +10,11 @@ namespace terrane::shard {
 namespace v1 = terrane::v1;
 using replication::ProposeResult;
 
-absl::Status WriteOperation::Admit(std::span<const std::string_view> keys, size_t bytes) {
+absl::Status WriteOperation::Admit(size_t bytes) {
   TERRANE_RETURN_IF_ERROR(call_.Check(*core_.clock));
   TERRANE_RETURN_IF_ERROR(core_.proposer->ServingTerm().status());
   core_.counts->writes.fetch_add(1, std::memory_order_relaxed);
-  TERRANE_RETURN_IF_ERROR(CheckKeys(core_, route_, keys, true));
+  TERRANE_RETURN_IF_ERROR(CheckOwned());
   return CheckSpace(bytes);
 }
 
@@ -30,11 +30,9 @@ absl::StatusOr<WriteOperation::Ground> WriteOperation::Stand() {
   TERRANE_RETURN_IF_ERROR(call_.Check(*core_.clock));
   TERRANE_ASSIGN_OR_RETURN(const Term term, core_.proposer->ServingTerm());
   auto view = core_.store->View(copy());
-  if (!view.ok()) {
-    // Dropped since the gate was passed: it says where the chunk went.
-    TERRANE_RETURN_IF_ERROR(CheckRange(core_, route_, *RequestedRange(route_, nullptr, ""), true));
-    return Unavailable("the copy is being removed");
-  }
+  // Whatever was removed since the gate was passed: it says where it went.
+  TERRANE_RETURN_IF_ERROR(CheckOwned());
+  if (!view.ok()) return Unavailable("the copy is being removed");
   unconfirmed_ = term;
   return Ground{term, *std::move(view)};
 }

@@ -36,12 +36,16 @@ class WriteOperation : public std::enable_shared_from_this<WriteOperation> {
 
   CopyId copy() const { return CopyId(route_.copy_id()); }
 
-  // Leader, ownership of the keys, space for `bytes` (0: deletes go on below the reserve).
-  absl::Status Admit(std::span<const std::string_view> keys, size_t bytes);
+  // What the request is about is still owned, and not fenced: CheckKeys or CheckRange. Views that it rests on live as
+  // long as the operation.
+  virtual absl::Status CheckOwned() const = 0;
+  // Leader, ownership, space for `bytes` (0: deletes go on below the reserve).
+  absl::Status Admit(size_t bytes);
   absl::Status CheckSpace(size_t bytes) const;
 
   // With the latches held: the term for the proposals, and what the applied entries have left. Everything that was
-  // computed under these latches before is in it.
+  // computed under these latches before is in it. Ownership is asked for behind the view: half of a copy may have moved
+  // away and been removed while the latches were waited for, and what is not there must not be taken for "no match".
   struct Ground {
     Term term;
     std::shared_ptr<const storage::ReadView> view;

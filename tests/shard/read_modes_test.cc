@@ -1,6 +1,8 @@
 // Where a read may be answered, and how fresh it is: by a log that says what the test wants.
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "rpc/status.h"
 #include "shard/fake_log.h"
 #include "shard/shard_fixture.h"
@@ -27,9 +29,9 @@ class ReadModesTest : public ShardFixture {
     ShardFixture::TearDown();
   }
 
-  absl::Status Get(v1::ReadMode mode, int64_t max_staleness_ms = 0) {
+  absl::Status Get(v1::ReadMode mode, int64_t max_staleness_ms = 0, CopyId copy = kCopy) {
     v1::ShardGetRequest request;
-    *request.mutable_route() = RouteTo();
+    *request.mutable_route() = RouteTo(copy);
     request.mutable_key()->set_shard_key(KeyOf("a"));
     request.mutable_key()->set_id(IdOf(1));
     request.mutable_read()->set_mode(mode);
@@ -60,6 +62,15 @@ TEST_F(ReadModesTest, ALocalReadAsksNobodyButNeedsALeader) {
   EXPECT_EQ(rpc::ReasonOf(Get(v1::LOCAL)), Reason::NOT_LEADER);
 }
 
+// It has begun again, say, and knows of no chunk: whoever hears "elsewhere" from it looks for another route, and asks
+// it again.
+TEST_F(ReadModesTest, WhoDoesNotLeadSaysNothingAboutOwnership) {
+  EXPECT_EQ(rpc::ReasonOf(Get(v1::LINEARIZABLE, 0, CopyId(99))), Reason::ROUTE_AHEAD);
+  log_.SetLeader(false, false, Term(7));
+  EXPECT_EQ(rpc::ReasonOf(Get(v1::LINEARIZABLE, 0, CopyId(99))), Reason::NOT_LEADER);
+  EXPECT_EQ(rpc::ReasonOf(Get(v1::FOLLOWER, 0, CopyId(99))), Reason::TOO_STALE);
+}
+
 TEST_F(ReadModesTest, T03_AFollowerAnswersWithinTheBoundOnly) {
   log_.SetLeader(false, false, Term(7));
   const MonotonicTime now = Clock::System()->Now();
@@ -69,6 +80,7 @@ TEST_F(ReadModesTest, T03_AFollowerAnswersWithinTheBoundOnly) {
   log_.SetLeaderContact(now - std::chrono::seconds(5));
   EXPECT_TRUE(Get(v1::FOLLOWER).ok()) << "ten seconds unless told otherwise";
   EXPECT_TRUE(Get(v1::FOLLOWER, 60'000).ok());
+  EXPECT_TRUE(Get(v1::FOLLOWER, std::numeric_limits<int64_t>::max()).ok());
   const absl::Status stale = Get(v1::FOLLOWER, 1'000);
   EXPECT_EQ(rpc::ReasonOf(stale), Reason::TOO_STALE);
   EXPECT_TRUE(absl::IsUnavailable(stale));

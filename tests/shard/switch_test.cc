@@ -104,6 +104,33 @@ class SwitchTest : public ShardFixture {
     return rpc::ReasonOf(Insert(StrCat(R"({"_id": )", ++next_id_, R"(, "k": "w"})"), route));
   }
   int next_id_ = 100;
+  const KeyRange left_{"", KeyOf("m")};
+  void SplitAtM() {
+    v1::SplitChunkStep step;
+    step.set_collection_id(kCollection.value());
+    *step.mutable_range() = ToProto(KeyRange{"", std::nullopt});
+    step.set_at(*left_.max);
+    ASSERT_TRUE(Splitter(&host_->core()).Split({}, step).ok());
+  }
+  template <typename Entry>
+  EntryResult DoLeft(Entry body, Entry* (v1::ShardEntry::*in)()) {
+    v1::ShardEntry entry;
+    *body.mutable_range() = ToProto(left_);
+    *(entry.*in)() = std::move(body);
+    return Propose(std::move(entry));
+  }
+  // After SplitAtM; returns when nothing of it is left. `fenced` runs between fence and release.
+  void MoveTheLeftHalfAway(const std::function<void()>& fenced = [] {}) {
+    ASSERT_TRUE(DoLeft(Fence(), &v1::ShardEntry::mutable_fence).ok());
+    fenced();
+    ASSERT_TRUE(DoLeft(Release(), &v1::ShardEntry::mutable_release_copy).ok());
+    ASSERT_TRUE(DoLeft(Drop(kCopy), &v1::ShardEntry::mutable_drop_copy).ok());
+    const auto left_is_empty = [&] {
+      auto view = host_->store().View(kCopy);
+      return view.ok() && !(*view)->Documents(kCopy, left_)->Valid();
+    };
+    while (!left_is_empty()) std::this_thread::yield();
+  }
 };
 
 TEST_F(SwitchTest, T02_FenceIsAnEntryThatMarksTheEndOfTheStream) {
@@ -280,32 +307,40 @@ TEST_F(SwitchTest, T22_DroppedCopyIsGoneAndItsSuccessorIsNot) {
 TEST_F(SwitchTest, T62_HalfOfACopyLeavesNothingBehind) {
   ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a"})").ok());
   ASSERT_TRUE(Insert(R"({"_id": 2, "k": "n"})").ok());
-  v1::SplitChunkStep step;
-  step.set_collection_id(kCollection.value());
-  *step.mutable_range() = ToProto(KeyRange{"", std::nullopt});
-  step.set_at(KeyOf("m"));
-  ASSERT_TRUE(Splitter(&host_->core()).Split({}, step).ok());
-  const KeyRange left{"", KeyOf("m")};
-  v1::ShardEntry fence;
-  *fence.mutable_fence() = Fence();
-  *fence.mutable_fence()->mutable_range() = ToProto(left);
-  ASSERT_TRUE(Propose(fence).ok());
-  EXPECT_TRUE(Insert(R"({"_id": 3, "k": "o"})").ok());  // the other half is not disturbed
-  v1::ShardEntry release;
-  *release.mutable_release_copy() = Release();
-  *release.mutable_release_copy()->mutable_range() = ToProto(left);
-  ASSERT_TRUE(Propose(release).ok());
-  v1::ShardEntry drop;
-  *drop.mutable_drop_copy() = Drop(kCopy);
-  *drop.mutable_drop_copy()->mutable_range() = ToProto(left);
-  ASSERT_TRUE(Propose(drop).ok());
-  const auto left_is_empty = [&] {
-    auto view = host_->store().View(kCopy);
-    return view.ok() && !(*view)->Documents(kCopy, left)->Valid();
-  };
-  while (!left_is_empty()) std::this_thread::yield();
+  SplitAtM();
+  MoveTheLeftHalfAway([&] {
+    EXPECT_TRUE(Insert(R"({"_id": 3, "k": "o"})").ok());  // the other half is not disturbed
+  });
   EXPECT_EQ(Get("n", 2), R"({"_id":2,"k":"n"})");
   ExpectSoundCopy();
+}
+
+// What they find when their turn comes is half a copy without their half.
+TEST_F(SwitchTest, T62_WritesThatWaitedWhileTheirHalfWasRemovedDoNotSayThatNothingMatches) {
+  ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a"})").ok());
+  ASSERT_TRUE(Insert(R"({"_id": 2, "k": "n"})").ok());
+  SplitAtM();
+  std::promise<Latches::Hold> held;
+  host_->core().latches->Acquire({DocumentLatch(kCopy, KeyOf("a"), IdOf(1))},
+                                 [&](Latches::Hold hold) { held.set_value(std::move(hold)); });
+  Latches::Hold hold = held.get_future().get();
+  const v1::ShardModifyRequest one = ModifyOf("a", 1, R"({"$set": {"v": 1}})");
+  v1::ShardModifyManyRequest many;
+  *many.mutable_route() = RouteTo();
+  *many.mutable_route()->mutable_range() = ToProto(left_);
+  many.set_filter(Json(R"({"_id": 1})"));
+  many.set_update(Json(R"({"$set": {"v": 1}})"));
+  v1::ShardModifyResponse one_response;
+  v1::ShardModifyManyResponse many_response;
+  std::promise<absl::Status> one_done, many_done;
+  host_->writes().Modify({}, &one, &one_response, [&](absl::Status status) { one_done.set_value(status); });
+  host_->writes().ModifyMany({}, &many, &many_response, [&](absl::Status status) { many_done.set_value(status); });
+  MoveTheLeftHalfAway();
+  hold.Release();
+  const absl::Status of_one = one_done.get_future().get();
+  EXPECT_EQ(rpc::ReasonOf(of_one), v1::ErrorDetail::STALE_ROUTE) << of_one << one_response.ShortDebugString();
+  const absl::Status of_many = many_done.get_future().get();
+  EXPECT_EQ(rpc::ReasonOf(of_many), v1::ErrorDetail::STALE_ROUTE) << of_many << many_response.ShortDebugString();
 }
 
 TEST_F(SwitchTest, T34_CopyUnderAReadIsNotRemoved) {

@@ -424,6 +424,28 @@ TEST_F(WriteTest, T18_LargestDocumentsFitIntoRequestsEntriesAndPages) {
   EXPECT_FALSE(page.done());
 }
 
+// The longest key that fits is in the shard key, in the id and in the document.
+TEST_F(WriteTest, T18_APageWithALongKeyFitsIntoAMessage) {
+  const std::string key(13 << 20, 'x');
+  v1::ShardInsertRequest request;
+  *request.mutable_route() = RouteTo();
+  const std::string bson = document::Builder().Append("_id", key).Append("k", "a").Finish();
+  v1::Change* change = request.add_documents();
+  change->set_shard_key(KeyOf(key));
+  change->set_id(*document::EncodeIdFromDocument(bson));
+  change->set_document(bson);
+  v1::ShardInsertResponse response;
+  ASSERT_TRUE(Insert(request, &response).ok());
+  ASSERT_EQ(response.outcomes(0).code(), 0) << response.outcomes(0).message();
+  v1::ShardScanRequest scan;
+  *scan.mutable_route() = RouteTo();
+  scan.set_page_bytes(1000);
+  v1::ShardScanResponse page;
+  ASSERT_TRUE(Read(&ReadPath::Scan, scan, &page).ok());
+  ASSERT_EQ(page.documents_size(), 1);
+  EXPECT_LT(page.ByteSizeLong(), 64u << 20);
+}
+
 TEST_F(WriteTest, ScanPagesInKeyOrder) {
   for (int i = 0; i < 20; ++i) {
     ASSERT_TRUE(
@@ -437,7 +459,6 @@ TEST_F(WriteTest, ScanPagesInKeyOrder) {
   for (v1::ShardScanResponse page; !page.done(); scan.set_resume(page.resume())) {
     page.Clear();
     ASSERT_TRUE(Read(&ReadPath::Scan, scan, &page).ok());
-    EXPECT_EQ(page.documents_size(), page.keys_size());
     for (const std::string& document : page.documents()) {
       keys += document::FindDirect(document, "k")->AsString();
     }
