@@ -11,8 +11,10 @@ Caller::Caller(const Options& options) : deadline_(options.deadline), proxies_(o
   for (const std::string& proxy : options.proxies) channels_.push_back(rpc::MakeChannel(proxy, channel_options));
 }
 
-absl::Status Caller::NameProxy(const absl::Status& status, size_t proxy) const {
-  return rpc::NobodyAnswered(status) ? Annotate(status, StrCat("proxy ", proxies_[proxy % proxies_.size()])) : status;
+absl::Status Caller::NoteStatus(const absl::Status& status, size_t proxy) {
+  if (!rpc::NobodyAnswered(status)) return status;
+  NextProxy(proxy);
+  return Annotate(status, StrCat("proxy ", proxies_[proxy % proxies_.size()]));
 }
 
 absl::Status Caller::GivenUp(const absl::Status& status, const absl::Status& unavailable, int attempts) {

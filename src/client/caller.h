@@ -22,6 +22,15 @@
 
 namespace terrane::client {
 
+// Whether a request is sent again after an unknown outcome: if it only reads, or bears a RetryId or request_id.
+enum class Repeat {
+  kNever,
+  kWhenUnavailable,
+  // Likewise, and it is soon done: while there is another proxy an attempt gets half of the time that is left, so that
+  // a proxy that is paused or cut off costs a delay and no error.
+  kWhenSilent,
+};
+
 // Thread-safe.
 class Caller {
  public:
@@ -30,35 +39,50 @@ class Caller {
   std::chrono::milliseconds DeadlineOf(const CallOptions& options) const {
     return options.deadline.value_or(deadline_);
   }
-  // A proxy to talk to; the same one until NextProxy is called about it.
+  // A proxy to talk to; the same one until NextProxy is called about it, or NoteStatus finds that it is silent.
   std::shared_ptr<grpc::Channel> Channel(size_t proxy) const { return channels_[proxy % channels_.size()]; }
   size_t CurrentProxy() const { return current_.load(std::memory_order_relaxed); }
   void NextProxy(size_t lost) { current_.compare_exchange_strong(lost, lost + 1); }
 
-  // Calls `method` of a stub of `Service`, again while that helps and the deadline allows. `repeatable`: the request
-  // may be sent again after an unknown outcome (it only reads, or bears a RetryId or request_id).
+  // Until when the next attempt may take, after `late` ones that ran out of their time; see Repeat::kWhenSilent.
+  MonotonicTime AttemptEnd(MonotonicTime deadline, size_t late) const {
+    const MonotonicTime now = Clock::System()->Now();
+    return late + 1 < channels_.size() ? now + (deadline - now) / 2 : deadline;
+  }
+
+  // Calls `method` of a stub of `Service`, again while that helps and the deadline allows.
   template <typename Service, typename Request, typename Response>
   absl::StatusOr<Response> Call(grpc::Status (Service::StubInterface::*method)(grpc::ClientContext*, const Request&,
                                                                                Response*),
-                                const Request& request, const CallOptions& options, bool repeatable = true) {
+                                const Request& request, const CallOptions& options,
+                                Repeat repeat = Repeat::kWhenUnavailable) {
     const MonotonicTime deadline = Clock::System()->Now() + DeadlineOf(options);
     rpc::Backoff backoff;
     absl::Status unavailable;
+    size_t late = 0;
     while (true) {
       const size_t proxy = CurrentProxy();
+      const MonotonicTime end = repeat == Repeat::kWhenSilent ? AttemptEnd(deadline, late) : deadline;
       const std::unique_ptr<typename Service::Stub> stub = Service::NewStub(Channel(proxy));
       grpc::ClientContext context;
       context.set_deadline(
           std::chrono::system_clock::now() +
-          std::chrono::duration_cast<std::chrono::system_clock::duration>(deadline - Clock::System()->Now()));
+          std::chrono::duration_cast<std::chrono::system_clock::duration>(end - Clock::System()->Now()));
       Response response;
       typename Service::StubInterface& interface = *stub;
       const grpc::Status answer = (interface.*method)(&context, request, &response);
       NoteResent(context);
       if (answer.ok()) return response;
-      absl::Status status = NameProxy(rpc::FromGrpc(answer), proxy);
-      if (!repeatable || !absl::IsUnavailable(status)) return GivenUp(status, unavailable, backoff.attempts() + 1);
-      unavailable = status;
+      absl::Status status = NoteStatus(rpc::FromGrpc(answer), proxy);
+      const bool timed_out = absl::IsDeadlineExceeded(status) && end < deadline;
+      if (repeat == Repeat::kNever || !(absl::IsUnavailable(status) || timed_out)) {
+        return GivenUp(status, unavailable, backoff.attempts() + 1);
+      }
+      if (timed_out) {
+        ++late;
+      } else {
+        unavailable = status;
+      }
       NextProxy(proxy);
       const auto pause = backoff.Next(Clock::System()->Now(), deadline);
       if (!pause) return GivenUp(status, unavailable, backoff.attempts() + 1);
@@ -67,8 +91,8 @@ class Caller {
     }
   }
 
-  // What nobody answered bears the name of the proxy that was asked.
-  absl::Status NameProxy(const absl::Status& status, size_t proxy) const;
+  // What nobody answered bears the name of the proxy that was asked, and what follows goes to another one.
+  absl::Status NoteStatus(const absl::Status& status, size_t proxy);
   // The error after `attempts`; it says how many, unless the last one was answered with what is not tried again. A last
   // attempt that just ran out of time says less than `unavailable`, what was wrong
   // in one before it.

@@ -27,8 +27,9 @@ class GrpcClient : public Client {
     for (const std::string& document : documents) request.add_documents(document);
     *request.mutable_retry() = session_.Take(std::max<int64_t>(1, request.documents_size()));
     request.set_durable(options.durable);
-    TERRANE_ASSIGN_OR_RETURN(v1::InsertResponse response,
-                             (caller_.Call<DocumentsStub>(&DocumentsStub::StubInterface::Insert, request, options)));
+    TERRANE_ASSIGN_OR_RETURN(
+        v1::InsertResponse response,
+        (caller_.Call<DocumentsStub>(&DocumentsStub::StubInterface::Insert, request, options, Repeat::kWhenSilent)));
     InsertResult result;
     result.inserted = response.inserted();
     result.errors.assign(response.errors().begin(), response.errors().end());
@@ -60,7 +61,8 @@ class GrpcClient : public Client {
     request.set_upsert(options.upsert);
     *request.mutable_retry() = session_.Take();
     request.set_durable(options.call.durable);
-    return ToResult(caller_.Call<DocumentsStub>(&DocumentsStub::StubInterface::Update, request, options.call));
+    return ToResult(caller_.Call<DocumentsStub>(&DocumentsStub::StubInterface::Update, request, options.call,
+                                                RepeatOf(options.multi)));
   }
 
   absl::StatusOr<UpdateResult> Replace(std::string_view collection, std::string_view filter,
@@ -72,7 +74,8 @@ class GrpcClient : public Client {
     request.set_upsert(upsert);
     *request.mutable_retry() = session_.Take();
     request.set_durable(options.durable);
-    return ToResult(caller_.Call<DocumentsStub>(&DocumentsStub::StubInterface::Replace, request, options));
+    return ToResult(
+        caller_.Call<DocumentsStub>(&DocumentsStub::StubInterface::Replace, request, options, Repeat::kWhenSilent));
   }
 
   absl::StatusOr<int64_t> Delete(std::string_view collection, std::string_view filter, bool multi,
@@ -83,8 +86,9 @@ class GrpcClient : public Client {
     request.set_multi(multi);
     *request.mutable_retry() = session_.Take();
     request.set_durable(options.durable);
-    TERRANE_ASSIGN_OR_RETURN(v1::DeleteResponse response,
-                             (caller_.Call<DocumentsStub>(&DocumentsStub::StubInterface::Delete, request, options)));
+    TERRANE_ASSIGN_OR_RETURN(
+        v1::DeleteResponse response,
+        (caller_.Call<DocumentsStub>(&DocumentsStub::StubInterface::Delete, request, options, RepeatOf(multi))));
     return response.deleted();
   }
 
@@ -122,7 +126,7 @@ class GrpcClient : public Client {
   }
   absl::StatusOr<v1::SplitChunkResponse> SplitChunk(v1::SplitChunkRequest request, CallOptions options) override {
     // Without an idempotency id: a second split at the same key is refused by name, which tells the caller enough.
-    return caller_.Call<ClusterStub>(&ClusterStub::StubInterface::SplitChunk, request, options, /*repeatable=*/false);
+    return caller_.Call<ClusterStub>(&ClusterStub::StubInterface::SplitChunk, request, options, Repeat::kNever);
   }
   absl::StatusOr<v1::MoveChunkResponse> MoveChunk(v1::MoveChunkRequest request, CallOptions options) override {
     if (request.request_id().empty()) request.set_request_id(RandomId());
@@ -167,11 +171,13 @@ class GrpcClient : public Client {
       findings = std::max<int64_t>(findings, message.findings());
       event(message);
     }
-    TERRANE_RETURN_IF_ERROR(caller_.NameProxy(rpc::FromGrpc(reader->Finish()), proxy));
+    TERRANE_RETURN_IF_ERROR(caller_.NoteStatus(rpc::FromGrpc(reader->Finish()), proxy));
     return findings;
   }
 
  private:
+  // What changes many documents may need its whole time for them.
+  static Repeat RepeatOf(bool multi) { return multi ? Repeat::kWhenUnavailable : Repeat::kWhenSilent; }
   static absl::StatusOr<UpdateResult> ToResult(absl::StatusOr<v1::UpdateResponse> response) {
     TERRANE_RETURN_IF_ERROR(response.status());
     return UpdateResult{response->matched(), response->modified(), std::move(*response->mutable_upserted_id())};

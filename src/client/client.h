@@ -6,7 +6,10 @@
 //   while (true) { auto document = cursor->Next(); if (!document.ok() || !*document) break; use(**document); }
 //
 // Every write bears a RetryId of the client's own session, so each call is sent again as often as its deadline allows
-// when a proxy is lost or says UNAVAILABLE: it has at most one effect. What a caller still sees as an error:
+// when a proxy is lost or says UNAVAILABLE: it has at most one effect. If there are several proxies, what is about few
+// documents (Insert, FindOne, and Update, Replace and Delete without `multi`) is also sent to the next one when half of
+// its deadline is over, so that a proxy that is paused or cut off costs a delay and no error. Other calls leave such a
+// proxy for the calls after them: at their deadline, or after 8 s. What a caller still sees as an error:
 //   kDeadlineExceeded, kUnavailable  the deadline came first; the effect is unknown for a write
 //   kInvalidArgument, kNotFound, kAlreadyExists, kFailedPrecondition  the request or the state must change; never
 //   retried

@@ -46,12 +46,14 @@ class StreamCursor : public Cursor {
         deadline = DeadlineOfStep();  // a message without documents is a sign of life
         continue;
       }
-      const absl::Status status = caller_->NameProxy(End(), proxy_);
+      const absl::Status status = caller_->NoteStatus(End(), proxy_);
+      const bool timed_out = absl::IsDeadlineExceeded(status) && end_ && attempt_end_ < *end_;
       if (absl::IsUnavailable(status)) unavailable = status;
+      if (timed_out) ++late_;
       if (status.ok()) {
         done_ = true;
       } else if (const auto pause = backoff.Next(Clock::System()->Now(), deadline);
-                 absl::IsUnavailable(status) && pause && MayResume()) {
+                 (absl::IsUnavailable(status) || timed_out) && pause && MayResume()) {
         caller_->NextProxy(proxy_);
         caller_->NoteRetry();
         std::this_thread::sleep_for(*pause);  // the pause of the retry policy
@@ -76,9 +78,11 @@ class StreamCursor : public Cursor {
     if (!end_) {
       call_->context.AddMetadata(rpc::kStepTimeoutKey, std::to_string(idle_deadline_.count()));
     } else {
+      // One document is soon found; a long stream meets the keepalive.
+      attempt_end_ = request_.limit() == 1 ? caller_->AttemptEnd(*end_, late_) : *end_;
       call_->context.set_deadline(
           std::chrono::system_clock::now() +
-          std::chrono::duration_cast<std::chrono::system_clock::duration>(*end_ - Clock::System()->Now()));
+          std::chrono::duration_cast<std::chrono::system_clock::duration>(attempt_end_ - Clock::System()->Now()));
     }
     stub_ = terrane::v1::Documents::NewStub(caller_->Channel(proxy_));
     reader_ = stub_->Find(&call_->context, request_);
@@ -138,6 +142,8 @@ class StreamCursor : public Cursor {
   Caller* const caller_;
   const std::chrono::milliseconds idle_deadline_;
   std::optional<MonotonicTime> end_;
+  MonotonicTime attempt_end_{};       // of the stream, if there is an end
+  size_t late_ = 0;                   // attempts that ran out of their time
   terrane::v1::FindRequest request_;  // as it has to be sent to go on from here
   size_t proxy_ = 0;
   std::shared_ptr<Call> call_;

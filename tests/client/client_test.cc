@@ -25,7 +25,10 @@ using document::Builder;
 class FakeProxy final : public v1::Documents::CallbackService {
  public:
   FakeProxy() { server_ = *rpc::Server::Start({}, {this}); }
-  ~FakeProxy() override { server_->Shutdown(0ms); }
+  ~FakeProxy() override {
+    for (const rpc::Done& done : silenced_) done(Unavailable("the end"));
+    server_->Shutdown(0ms);
+  }
   const std::string& address() const { return server_->address(); }
   void Shutdown() { server_->Shutdown(0ms); }
 
@@ -34,6 +37,7 @@ class FakeProxy final : public v1::Documents::CallbackService {
     return rpc::RunUnary(context, nullptr, [=, this](const rpc::Call& call, rpc::Done done) {
       for (int i = 0; i < resent; ++i) call.NoteResent();
       retries.push_back(request->retry());
+      if (silent) return silenced_.push_back(done);
       response->set_matched(1);
       done(NextAnswer());
     });
@@ -87,6 +91,7 @@ class FakeProxy final : public v1::Documents::CallbackService {
     answers.pop_front();
     return answer;
   }
+  std::vector<rpc::Done> silenced_;
   Executor finders_{"find", 2};
   std::unique_ptr<rpc::Server> server_;
 };
@@ -124,6 +129,44 @@ TEST_F(ClientTest, ALostProxyCostsNoError) {
   one_.Shutdown();
   for (int i = 0; i < 5; ++i) EXPECT_TRUE(client_->Update("shop.orders", filter_, filter_).ok());
   EXPECT_EQ(two_.retries.size(), 5u);
+}
+
+TEST_F(ClientTest, ASilentProxyCostsADelayAndNoError) {
+  one_.silent = true;
+  const auto updated = client_->Update("shop.orders", filter_, filter_, {.call = {.deadline = 1s}});
+  ASSERT_TRUE(updated.ok()) << updated.status();
+  ASSERT_EQ(one_.retries.size(), 1u);
+  ASSERT_EQ(two_.retries.size(), 1u);
+  EXPECT_EQ(one_.retries[0].SerializeAsString(), two_.retries[0].SerializeAsString());
+  EXPECT_EQ(client_->Retries(), 1);
+  EXPECT_TRUE(client_->Update("shop.orders", filter_, filter_).ok());
+  EXPECT_EQ(one_.retries.size(), 1u) << "it was left";
+}
+
+TEST_F(ClientTest, AFindOfOneDocumentLeavesASilentProxyToo) {
+  one_.silent = true;
+  const auto found = client_->FindOne("shop.orders", filter_, {.deadline = 1s});
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(two_.finds.size(), 1u);
+}
+
+TEST_F(ClientTest, AChangeOfManyHasItsWholeTimeAndThenLeavesASilentProxy) {
+  one_.silent = true;
+  const Client::UpdateOptions multi{.multi = true, .call = {.deadline = 300ms}};
+  const absl::Status status = client_->Update("shop.orders", filter_, filter_, multi).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_TRUE(two_.retries.empty());
+  EXPECT_TRUE(client_->Update("shop.orders", filter_, filter_, multi).ok());
+  EXPECT_EQ(one_.retries.size(), 1u);
+}
+
+TEST_F(ClientTest, WhenAllAreSilentTheDeadlineHolds) {
+  one_.silent = two_.silent = true;
+  const auto began = std::chrono::steady_clock::now();
+  const absl::Status status = client_->Update("shop.orders", filter_, filter_, {.call = {.deadline = 300ms}}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(MessageOf(status), StrCat("proxy ", two_.address(), ": no answer in time (given up after 2 attempts)"));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 2s);
 }
 
 TEST_F(ClientTest, StatementsOfASessionGrow) {
