@@ -8,12 +8,14 @@ namespace {
 
 using v1::ErrorDetail;
 
-NextMove DecideWithoutReason(const absl::Status& status, bool repeatable) {
+NextMove DecideWithoutReason(const absl::Status& status, bool repeatable, bool replicated) {
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:       // the connection broke, or was never there
     case absl::StatusCode::kDeadlineExceeded:  // of this attempt
     case absl::StatusCode::kCancelled:         // the shard is shutting down
       return repeatable ? NextMove::kOtherReplica : NextMove::kReturn;
+    case absl::StatusCode::kDataLoss:  // on this replica's disk: it begins again from the others, which have the data
+      return repeatable && replicated ? NextMove::kOtherReplica : NextMove::kReturn;
     default:
       return NextMove::kReturn;
   }
@@ -21,7 +23,8 @@ NextMove DecideWithoutReason(const absl::Status& status, bool repeatable) {
 
 }  // namespace
 
-NextMove Decide(const absl::Status& status, const std::optional<ErrorDetail>& detail, bool repeatable) {
+NextMove Decide(const absl::Status& status, const std::optional<ErrorDetail>& detail, bool repeatable,
+                bool replicated) {
   switch (detail ? detail->reason() : ErrorDetail::UNKNOWN) {
     case ErrorDetail::STALE_ROUTE:
       return detail->has_route() && detail->route().copy_id() != 0 ? NextMove::kLearnRoute : NextMove::kRefreshRoute;
@@ -35,7 +38,7 @@ NextMove Decide(const absl::Status& status, const std::optional<ErrorDetail>& de
     case ErrorDetail::OUTCOME_UNKNOWN:
       return repeatable ? NextMove::kPause : NextMove::kReturn;
     case ErrorDetail::UNKNOWN:
-      return DecideWithoutReason(status, repeatable);
+      return DecideWithoutReason(status, repeatable, replicated);
     default:
       return NextMove::kReturn;
   }

@@ -102,7 +102,7 @@ void RoutedCall::Answered(const grpc::Status& answer) {
   auto detail = rpc::DetailOf(status);
   last_error_ = status;
   // Every write bears a RetryId (document_service.h), so all requests may be repeated.
-  switch (Decide(status, detail, /*repeatable=*/true)) {
+  switch (Decide(status, detail, /*repeatable=*/true, link_->replicated())) {
     case NextMove::kReturn:
       // Whose disk is full is for people; other answers are about the request.
       return End(CallEnd::kAnswered,
@@ -134,6 +134,8 @@ void RoutedCall::Answered(const grpc::Status& answer) {
         (void)link_->Failed(endpoint_, status);
         return Pause();
       }
+      // In words that make the link look for another leader; the last word stays what it is.
+      if (absl::IsDataLoss(status)) status = Unavailable("a damaged replica");
       if (link_->Failed(endpoint_, status) && quick_retries_++ < kQuickRetries) return AttemptAgain();
       // Cancelled because another one was announced (CancelAtOtherLeaders): it need not wait.
       if (cancelled && link_->Leader().endpoint != endpoint_ && quick_retries_++ < kQuickRetries) {

@@ -521,6 +521,37 @@ TEST_F(ProxyServerTest, ANewLeaderThatIsSilentTooLeavesNoCancellation) {
   EXPECT_TRUE(absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) << status;
 }
 
+// A block that a replica cannot read is on the others too.
+TEST_F(ProxyServerTest, AnotherReplicaIsAskedWhatADamagedOneCannotRead) {
+  FakeShard other(&world_, &executor_);
+  other.owned.push_back({left_});
+  auto server = *rpc::Server::Start({}, {&other});
+  metadata_.AddShard("a", {server_a_->address(), server->address()}, server_a_->address());
+  ASSERT_TRUE(Insert({"a"}).ok());
+  {
+    std::lock_guard lock(world_.mutex);
+    a_.refuse.assign(1000, DataLoss("000012.sst: block checksum mismatch"));
+  }
+  const auto found = Find(FindRequest(Id("a")));
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(*found, "a");
+  const auto updated = Update(Id("a"), Inc());
+  ASSERT_TRUE(updated.ok()) << updated.status();
+  EXPECT_EQ(updated->modified(), 1);
+  v1::FindRequest follower = FindRequest();
+  follower.mutable_read()->set_mode(v1::FOLLOWER);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(*Find(follower), "a");
+}
+
+TEST_F(ProxyServerTest, ADamagedReplicaThatIsAloneIsNamedAtOnce) {
+  ASSERT_TRUE(Insert({"a"}).ok());
+  {
+    std::lock_guard lock(world_.mutex);
+    a_.refuse = {DataLoss("000012.sst: block checksum mismatch")};
+  }
+  EXPECT_EQ(Find(FindRequest(Id("a"))).status(), DataLoss("000012.sst: block checksum mismatch"));
+}
+
 TEST_F(ProxyServerTest, ASilentShardCostsNoMoreThanTheDeadline) {
   ASSERT_TRUE(Insert({"a"}).ok());
   {

@@ -91,6 +91,12 @@ TEST(DecideTest, AnUnknownOutcomeIsRepeatedOnlyWhenThatIsSafe) {
   EXPECT_EQ(Decide(Unavailable("connection reset"), std::nullopt, false), NextMove::kReturn);
 }
 
+TEST(DecideTest, DamageOfOneReplicaIsAskedOfAnother) {
+  EXPECT_EQ(Decide(DataLoss("bad block"), std::nullopt, true, true), NextMove::kOtherReplica);
+  EXPECT_EQ(Decide(DataLoss("bad block"), std::nullopt, true, false), NextMove::kReturn);
+  EXPECT_EQ(Decide(DataLoss("bad block"), std::nullopt, false, true), NextMove::kReturn);
+}
+
 TEST(DecideTest, AnswersAreAnswers) {
   EXPECT_EQ(Decide(InvalidArgument(""), Detail(ErrorDetail::BAD_UPDATE), true), NextMove::kReturn);
   EXPECT_EQ(Decide(NotFound(""), std::nullopt, true), NextMove::kReturn);
