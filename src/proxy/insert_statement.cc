@@ -170,7 +170,7 @@ class InsertStatement : public std::enable_shared_from_this<InsertStatement> {
   void Record(const std::vector<int>& indexes, const absl::Status& status, const v1::ShardInsertResponse& response) {
     std::lock_guard lock(mutex_);
     if (!status.ok()) {
-      if (call_error_.ok()) call_error_ = status;
+      if (call_error_.ok() || (Again(status) && !Again(call_error_))) call_error_ = status;
       for (int index : indexes) results_[index] = status;
       return;
     }
@@ -184,6 +184,11 @@ class InsertStatement : public std::enable_shared_from_this<InsertStatement> {
       absl::Status error(static_cast<absl::StatusCode>(outcome.code()), ToAbsl(outcome.message()));
       results_[indexes[i]] = outcome.has_detail() ? rpc::WithDetail(error, outcome.detail()) : error;
     }
+  }
+
+  // Whether the client is to send the whole statement again.
+  bool Again(const absl::Status& status) const {
+    return request_.has_retry() && (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status));
   }
 
   void GroupEnded() {
@@ -206,9 +211,7 @@ class InsertStatement : public std::enable_shared_from_this<InsertStatement> {
       if (auto detail = rpc::DetailOf(results_[i])) *error->mutable_detail() = *detail;
     }
     response_->set_inserted(request_.documents_size() - failed);
-    const bool again =
-        request_.has_retry() && (absl::IsUnavailable(call_error_) || absl::IsDeadlineExceeded(call_error_));
-    if (!call_error_.ok() && (again || failed == request_.documents_size())) return done_(call_error_);
+    if (!call_error_.ok() && (Again(call_error_) || failed == request_.documents_size())) return done_(call_error_);
     done_(absl::OkStatus());
   }
 
@@ -221,7 +224,7 @@ class InsertStatement : public std::enable_shared_from_this<InsertStatement> {
 
   std::mutex mutex_;
   std::vector<absl::Status> results_;  // by index
-  absl::Status call_error_;            // the first one that was not a document's own
+  absl::Status call_error_;  // that is no document's own: the first one to send Again after, else the first one
   int outstanding_ = 0;
 };
 

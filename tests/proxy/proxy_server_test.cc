@@ -200,6 +200,23 @@ TEST_F(ProxyServerTest, AResentStatementMakesTheSameObjectId) {
   EXPECT_EQ(world_.documents.size(), 1u);
 }
 
+// Whatever became of the other groups: without its answer nobody knows of this one.
+TEST_F(ProxyServerTest, AGroupOfUnknownOutcomeMakesTheClientSendTheInsertAgain) {
+  ASSERT_TRUE(Insert({"0"}).ok());
+  {
+    std::lock_guard lock(world_.mutex);
+    a_.refuse = {absl::ResourceExhaustedError("the disk is full")};
+    b_.silent = true;
+  }
+  v1::InsertRequest request;
+  request.set_collection("shop.orders");
+  for (const char* id : {"a", "x"}) request.add_documents(Id(id));
+  request.mutable_retry()->set_session(std::string(16, 's'));
+  v1::InsertResponse response;
+  const absl::Status status = rpc::FromGrpc(stub_->Insert(Context(400ms).get(), request, &response));
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
+}
+
 TEST_F(ProxyServerTest, LimitSkipAndResumeTokens) {
   ASSERT_TRUE(Insert({"a", "b", "c", "n", "o", "p"}).ok());
   v1::FindRequest request = FindRequest();
