@@ -47,7 +47,19 @@ std::unique_ptr<WatchHub::Subscription> MetadataStateMachine::Subscribe(Revision
     if (decorate_) decorate_(routes.get());
     return routes;
   };
-  return hub_.Subscribe(from, state_.revision(), snapshot, std::move(wake));
+  // Of who leads the shards no delta tells. Of one that nobody knows to be led there is nothing to say.
+  auto leaders = [this]() -> SharedEvent {
+    v1::WatchEvent known;
+    for (const auto& [name, shard] : state_.shards()) *known.add_shards() = shard;
+    if (decorate_) decorate_(&known);
+    auto event = std::make_shared<v1::WatchEvent>();
+    event->set_revision(state_.revision().value());
+    for (v1::Shard& shard : *known.mutable_shards()) {
+      if (!shard.leader_endpoint().empty()) *event->add_shards() = std::move(shard);
+    }
+    return event->shards().empty() ? nullptr : event;
+  };
+  return hub_.Subscribe(from, state_.revision(), snapshot, std::move(wake), leaders);
 }
 
 void MetadataStateMachine::PublishVolatile(v1::WatchEvent event) {

@@ -46,7 +46,7 @@ class MetadataStateMachine : public replication::StateMachine {
   // Ends all waits, now and later.
   void Interrupt();
 
-  // Routes behind revision `from`, as WatchHub::Subscribe.
+  // Routes behind revision `from`, as WatchHub::Subscribe; then who leads the shards now.
   std::unique_ptr<WatchHub::Subscription> Subscribe(Revision from, std::function<void()> wake);
   // To those who listen now: a change that belongs to no revision.
   void PublishVolatile(v1::WatchEvent event);

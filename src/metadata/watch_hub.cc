@@ -77,25 +77,30 @@ void WatchHub::Reset() {
 
 std::unique_ptr<WatchHub::Subscription> WatchHub::Subscribe(Revision from, Revision now,
                                                             const std::function<SharedEvent()>& snapshot,
-                                                            std::function<void()> wake) {
+                                                            std::function<void()> wake,
+                                                            const std::function<SharedEvent()>& missed) {
   std::unique_ptr<Subscription> subscription(new Subscription(this, std::move(wake)));
+  bool resumes = false;
   {
     std::lock_guard lock(mutex_);
     // From here on nothing passes by, not even what belongs to no revision.
     subscriptions_.insert(subscription.get());
-    if (from.value() != 0 && from <= now && (from == now || (history_valid_ && from.value() >= history_begin_))) {
-      for (const Kept& kept : history_) {
-        if (kept.event->revision() <= from.value()) continue;
-        subscription->queue_.push_back(kept.event);
-        subscription->bytes_ += kept.bytes;
-      }
-      return subscription;
+    resumes = from.value() != 0 && from <= now && (from == now || (history_valid_ && from.value() >= history_begin_));
+    for (const Kept& kept : history_) {
+      if (!resumes || kept.event->revision() <= from.value()) continue;
+      subscription->queue_.push_back(kept.event);
+      subscription->bytes_ += kept.bytes;
     }
   }
-  SharedEvent first = snapshot();
+  SharedEvent event = resumes ? (missed ? missed() : nullptr) : snapshot();
+  if (!event) return subscription;
   std::lock_guard lock(mutex_);
-  subscription->bytes_ += first->ByteSizeLong();
-  subscription->queue_.push_front(std::move(first));
+  subscription->bytes_ += event->ByteSizeLong();
+  if (resumes) {
+    subscription->queue_.push_back(std::move(event));
+  } else {
+    subscription->queue_.push_front(std::move(event));
+  }
   return subscription;
 }
 

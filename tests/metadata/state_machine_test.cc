@@ -29,6 +29,9 @@ class StateMachineTest : public ::testing::Test {
     command.set_request_id(request_id);
     command.mutable_set_setting()->set_name(name);
     command.mutable_set_setting()->set_value(value);
+    return Apply(machine, command);
+  }
+  v1::CommandResult Apply(MetadataStateMachine& machine, const v1::MetadataCommand& command) {
     const std::string data = command.SerializeAsString();
     std::vector<replication::CommittedEntry> batch(2);
     batch[0] = {Position(machine.AppliedPosition().value() + 1), Term(1), "", true};
@@ -99,6 +102,41 @@ TEST_F(StateMachineTest, ACheckpointReplacesTheWholeState) {
   follower = *MetadataStateMachine::Open(directory_ / "follower");
   EXPECT_EQ(Setting(*follower, "a"), "1");
   EXPECT_EQ(follower->InstallCheckpoint(directory_ / "none").code(), absl::StatusCode::kNotFound);
+}
+
+// A shard's leader is in no delta: whoever was away when it changed is told, and behind older news.
+TEST_F(StateMachineTest, WhoComesBackIsToldWhoLeadsNow) {
+  auto machine = Open();
+  std::string leader = "a:1";
+  machine->SetDecorator([&leader](v1::WatchEvent* event) {
+    for (auto& shard : *event->mutable_shards()) shard.set_leader_endpoint(shard.name() == "s1" ? leader : "");
+  });
+  const auto add = [&](const std::string& name) {
+    v1::MetadataCommand command;
+    command.mutable_register_shard()->set_name(name);
+    command.mutable_register_shard()->add_replicas()->set_replica_id(1);
+    command.mutable_register_shard()->mutable_replicas(0)->set_endpoint(name + ":1");
+    return Revision(Apply(*machine, command).revision());
+  };
+  const Revision first = add("s0");
+  const Revision second = add("s1");
+  leader = "b:1";
+  const Revision now(Set(*machine, "a", "1").revision());
+
+  auto briefly = machine->Subscribe(second, [] {});
+  SharedEvent event = briefly->Next();
+  ASSERT_NE(event, nullptr);
+  EXPECT_FALSE(event->snapshot());
+  EXPECT_EQ(Revision(event->revision()), now);
+  ASSERT_EQ(event->shards_size(), 1);  // nobody knows who leads s0: that is no news
+  EXPECT_EQ(event->shards(0).leader_endpoint(), "b:1");
+  EXPECT_EQ(briefly->Next(), nullptr);
+
+  auto longer = machine->Subscribe(first, [] {});
+  EXPECT_EQ(longer->Next()->shards(0).leader_endpoint(), "a:1");
+  event = longer->Next();
+  ASSERT_NE(event, nullptr);
+  EXPECT_EQ(event->shards(0).leader_endpoint(), "b:1");
 }
 
 TEST_F(StateMachineTest, DamageIsNamedAndRefused) {

@@ -53,6 +53,26 @@ TEST_F(WatchHubTest, WhoWasAwayBrieflyGetsTheDeltasAlone) {
   EXPECT_TRUE(Subscribe(hub, 12, 9)->Next()->snapshot());
 }
 
+TEST_F(WatchHubTest, WhoWasAwayIsToldBehindTheDeltasWhatIsInNone) {
+  WatchHub hub;
+  for (uint64_t revision : {5, 6}) hub.Publish(Event(revision));
+  const auto subscribe = [&](uint64_t from, SharedEvent missed) {
+    return hub.Subscribe(
+        Revision(from), Revision(6), [] { return Event(6, true); }, [] {}, [missed] { return missed; });
+  };
+  const SharedEvent missed = Event(6);
+  auto resumed = subscribe(5, missed);
+  EXPECT_EQ(resumed->Next()->revision(), 6u);
+  EXPECT_EQ(resumed->Next(), missed);
+  EXPECT_EQ(resumed->Next(), nullptr);
+  EXPECT_EQ(subscribe(6, missed)->Next(), missed);
+  EXPECT_EQ(subscribe(6, nullptr)->Next(), nullptr);
+  // A snapshot says everything.
+  auto begins = subscribe(0, missed);
+  EXPECT_TRUE(begins->Next()->snapshot());
+  EXPECT_EQ(begins->Next(), nullptr);
+}
+
 TEST_F(WatchHubTest, TheHistoryIsBounded) {
   WatchHub hub({.history_events = 3});
   for (uint64_t revision = 1; revision <= 10; ++revision) hub.Publish(Event(revision));
