@@ -21,6 +21,8 @@ void LeaderTasks::OnApplied(const std::vector<Applied>& applied) {
 
 void LeaderTasks::OnLeaderStart(Term term) {
   LogInfo("metadata", "leads", {{"term", term}});
+  // Shards report to who leads: this node listens from now on.
+  node_.registry().Clear();
   if (node_.Read([](const State& state) { return state.cluster().empty(); })) {
     v1::MetadataCommand command;
     command.mutable_initialize_cluster()->set_cluster(cluster_.empty() ? NewUniqueId() : cluster_);

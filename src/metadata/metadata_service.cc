@@ -196,10 +196,11 @@ class MetadataService::Impl final : public v1::Metadata::CallbackService {
                                            v1::ShardHeartbeatResponse* response) override {
     return rpc::RunBlocking(context, &executor_, [=, this](const rpc::Call& call) -> absl::Status {
       TERRANE_RETURN_IF_ERROR(node_.CheckLeader());
-      auto shard = node_.Read([&](const State& state) -> std::optional<v1::Shard> {
+      const auto find = [&](const State& state) -> std::optional<v1::Shard> {
         const v1::Shard* known = state.FindShard(request->shard());
         return known == nullptr ? std::nullopt : std::optional(*known);
-      });
+      };
+      auto shard = node_.Read(find);
       if (!shard) {
         return rpc::WithReason(NotFound("shard ", request->shard(), " is not registered"),
                                v1::ErrorDetail::NO_SUCH_SHARD);
@@ -212,8 +213,9 @@ class MetadataService::Impl final : public v1::Metadata::CallbackService {
         command.mutable_register_shard()->set_configuration(request->configuration());
         command.set_request_id(NewUniqueBytes());
         TERRANE_RETURN_IF_ERROR(node_.Commit(std::move(command), call.DeadlineOr(kDefaultDeadline)).status());
+        shard = node_.Read(find);
       }
-      if (node_.registry().Heard(*request)) {
+      if (node_.registry().Heard(*request) && shard) {
         v1::WatchEvent event;
         node_.registry().Decorate(&*shard);
         shard->clear_statistics();

@@ -40,7 +40,7 @@ class ShardRegistry {
   // The same for people. Of a shard that has been silent for kShardSilence nobody is known to lead, and what was heard
   // is of then: its replicas were heard of (silent_ms) so much longer ago, also the one that led.
   void Describe(v1::Shard* shard) const;
-  // Others led meanwhile: what was heard is of no use any more, and shards have time to be heard of.
+  // Others led until now, or will lead: what was heard is of no use any more, and shards have time to be heard of.
   void Clear();
 
  private:

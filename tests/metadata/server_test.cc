@@ -282,6 +282,35 @@ TEST_F(ServerTest, StatusSaysInSentencesWhatIsWrong) {
   EXPECT_EQ(metadata_->ShardHeartbeat(&context, heartbeat, &heard).error_code(), grpc::StatusCode::NOT_FOUND);
 }
 
+// One heartbeat with new members and a new leader: whoever is told of the leader is told of the members with it.
+TEST_F(ServerTest, AChangeOfLeadersIsToldWithTheMembersOfNow) {
+  Register("s1", s1_.address());
+  grpc::ClientContext watch_context;
+  auto watch = metadata_->Watch(&watch_context, v1::WatchRequest());
+  v1::WatchEvent event;
+  ASSERT_TRUE(watch->Read(&event));
+
+  v1::ShardHeartbeatRequest heartbeat;
+  v1::ShardHeartbeatResponse heard;
+  heartbeat.set_shard("s1");
+  heartbeat.set_leader_endpoint("b:1");
+  heartbeat.set_configuration(7);
+  auto* replica = heartbeat.add_replicas();
+  replica->set_replica_id(2);
+  replica->set_endpoint("b:1");
+  grpc::ClientContext context;
+  ASSERT_TRUE(metadata_->ShardHeartbeat(&context, heartbeat, &heard).ok());
+
+  ASSERT_TRUE(watch->Read(&event));  // the members: a delta
+  ASSERT_TRUE(watch->Read(&event));  // the leader
+  watch_context.TryCancel();
+  ASSERT_EQ(event.shards_size(), 1);
+  EXPECT_EQ(event.shards(0).leader_endpoint(), "b:1");
+  EXPECT_EQ(event.shards(0).configuration(), 7u);
+  ASSERT_EQ(event.shards(0).replicas_size(), 1) << event.DebugString();
+  EXPECT_EQ(event.shards(0).replicas(0).endpoint(), "b:1");
+}
+
 TEST_F(ServerTest, SplitsAChunkWhereItIsToldOrInTheMiddle) {
   Register("s1", s1_.address());
   auto created = Create("shop.orders");
