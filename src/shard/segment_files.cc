@@ -201,6 +201,10 @@ absl::StatusOr<v1::HoldSegmentResponse> SegmentFiles::Hold(const v1::HoldSegment
   for (const v1::SegmentFile& named : request.files()) {
     const SegmentFile file = storage::FromProto(named);
     TERRANE_RETURN_IF_ERROR(CheckName(copy, file.name));
+    // Here and not in Obtain: what is committed is applied whatever the space, or the deletes behind it never were.
+    if (!options_.store->HasSegmentFile(file)) {
+      TERRANE_RETURN_IF_ERROR(options_.store->CheckSpace(static_cast<uint64_t>(file.bytes)));
+    }
     TERRANE_RETURN_IF_ERROR(Obtain(copy, file, std::span(&from, 1), &fetched));
   }
   response.set_fetched_bytes(fetched);
@@ -252,8 +256,7 @@ absl::Status SegmentFiles::Obtain(CopyId copy, const SegmentFile& file, std::spa
   }
   absl::Status status;
   if (!options_.store->HasSegmentFile(file)) {
-    status = options_.store->CheckSpace(static_cast<uint64_t>(file.bytes));
-    if (status.ok()) status = FetchFrom(peers, copy, file);
+    status = FetchFrom(peers, copy, file);
     if (status.ok()) *fetched += file.bytes;
   }
   std::lock_guard lock(mutex_);

@@ -54,11 +54,12 @@ class SegmentFiles {
   absl::Status HoldOnMajority(const MoveRef& move, CopyId copy, std::span<const storage::SegmentFile> files,
                               const std::function<bool()>& cancelled);
 
-  // On a follower, for the leader: fetches what is missing. Blocks. STALE_ATTEMPT for a move that has ended here.
+  // On a follower, for the leader: fetches what is missing. Blocks. STALE_ATTEMPT for a move that has ended here,
+  // kResourceExhausted below the disk's reserve.
   absl::StatusOr<terrane::v1::HoldSegmentResponse> Hold(const terrane::v1::HoldSegmentRequest& request);
 
   // On the apply thread, before the files of an entry are ingested: OK when all are here, or when there is nobody to
-  // ask. Blocks until then, or
+  // ask. Does not keep the disk's reserve: what is committed is applied. Blocks until then, or
   //   kCancelled   by Stop
   //   kNotFound    nobody who answers has them (any more): this replica needs a checkpoint
   absl::Status Provide(CopyId copy, std::span<const storage::SegmentFile> files);

@@ -53,6 +53,9 @@ class Node {
   Node(const std::filesystem::path& directory, Nodes* nodes, const std::string& name) : name_(name) {
     storage::StoreOptions options;
     options.directory = directory / name;
+    options.disk_usage = [this]() -> storage::DiskUsage {
+      return {"", uint64_t{20} << 30, full ? uint64_t{1} << 20 : uint64_t{10} << 30, 0};
+    };
     auto store = storage::Store::Open(options);
     EXPECT_TRUE(store.ok()) << store.status();
     store_ = *std::move(store);
@@ -99,6 +102,7 @@ class Node {
   std::atomic<bool> up{true};
   std::atomic<bool> slow{false};            // its answers do not come while true
   std::atomic<size_t> cut_after{SIZE_MAX};  // bytes that it sends before the connection breaks
+  std::atomic<bool> full{false};            // its disk is below the reserve
   std::atomic<bool> flips{false};           // a bit of what it sends
   std::atomic<Position> log_first{Position(1)};
   std::atomic<int> handed_on{0};
@@ -223,6 +227,22 @@ TEST_F(SegmentFilesTest, T13_NothingIsHeldForAnAttemptThatHasEnded) {
   const absl::Status status = Hold(a_(), Build(a_()));
   EXPECT_TRUE(absl::IsUnavailable(status)) << status;
   EXPECT_EQ(b_().FileCount(), 0u);
+}
+
+// Nothing new is taken on below the reserve; what is committed is applied, and so are the deletes and drops behind it.
+TEST_F(SegmentFilesTest, AFullDiskRefusesToHoldAndNotToApply) {
+  b_().full = c_().full = true;
+  const auto built = Build(a_());
+  const absl::Status held = Hold(a_(), built);
+  EXPECT_TRUE(absl::IsUnavailable(held)) << held;
+  EXPECT_NE(held.message().find("reserve"), std::string::npos) << held;
+  EXPECT_EQ(b_().FileCount() + c_().FileCount(), 0u);
+  auto provided = std::async(std::launch::async, [&] { return b_().files().Provide(kCopy, built.files); });
+  EXPECT_TRUE(Await([&] { return b_().Has(built) || b_().handed_on > 0; }));
+  b_().files().Stop();
+  const absl::Status status = provided.get();
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(b_().Has(built));
 }
 
 // On apply: from any peer, past those that are away, break off or send damage.
