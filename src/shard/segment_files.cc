@@ -19,9 +19,10 @@ using storage::SegmentFile;
 
 namespace {
 
-constexpr int kHolders = 4;
 // A peer that has this many calls under way is not asked again; it will fetch when it applies.
 constexpr size_t kCallsPerPeer = 2;
+// Enough for every peer of a group of five: those that do not answer take no thread that the others need.
+constexpr int kHolders = 4 * kCallsPerPeer;
 constexpr std::chrono::milliseconds kHoldCallTimeout{30000};
 constexpr std::chrono::milliseconds kLookAgain{50};
 constexpr size_t kChunkBytes = 1 << 20;

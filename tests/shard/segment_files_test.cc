@@ -212,6 +212,18 @@ TEST_F(SegmentFilesTest, TheSlowOneIsNotWaitedForAndFetchesMeanwhile) {
   EXPECT_TRUE(Await([&] { return c_().Has(built); }));
 }
 
+// Their calls take no thread that the others need.
+TEST_F(SegmentFilesTest, TwoSlowOnesOfFiveDoNotHoldUpTheMajority) {
+  for (const char* name : {"d", "e"}) {
+    nodes_[name] = std::make_unique<Node>(directory_.path(), &nodes_, name);
+    nodes_[name]->slow = true;
+  }
+  for (int n = 0; n < 3; ++n) {
+    const absl::Status held = Hold(a_(), Build(a_(), 100 * n));
+    EXPECT_TRUE(held.ok()) << n << ": " << held;
+  }
+}
+
 TEST_F(SegmentFilesTest, AStoppedImportDoesNotWaitForAMajority) {
   b_().up = c_().up = false;
   const auto built = Build(a_());
