@@ -110,7 +110,8 @@ bool FilterEntry(const v1::ReadOplogRequest& request, const KeyRange& range, v1:
 
 }  // namespace
 
-absl::Status ExportOplog(const storage::ReadView& view, const v1::ReadOplogRequest& request, v1::OplogBatch* out) {
+absl::Status ExportOplog(const storage::ReadView& view, const v1::ReadOplogRequest& request, int64_t scan_bytes,
+                         const std::function<bool()>& enough, v1::OplogBatch* out) {
   const uint64_t applied = view.AppliedPosition().value();
   const uint64_t end = request.up_to() == 0 ? applied : std::min(applied, request.up_to());
   out->set_applied(applied);
@@ -122,13 +123,16 @@ absl::Status ExportOplog(const storage::ReadView& view, const v1::ReadOplogReque
   }
   TERRANE_RETURN_IF_ERROR(cursor.status());
   int64_t bytes = 0;
+  int64_t scanned = 0;
   uint64_t reached = end;
   for (; (*cursor)->Valid() && (*cursor)->position().value() <= end; (*cursor)->Next()) {
     const uint64_t position = (*cursor)->position().value();
-    if (bytes > 0 && bytes >= request.max_bytes()) {
+    // One entry at least is looked at, or the next call would be no further.
+    if ((bytes > 0 && bytes >= request.max_bytes()) || (scanned > 0 && (scanned >= scan_bytes || enough()))) {
       reached = position - 1;
       break;
     }
+    scanned += static_cast<int64_t>((*cursor)->entry().size());
     v1::OplogEntry entry;
     if (!entry.ParseFromArray((*cursor)->entry().data(), static_cast<int>((*cursor)->entry().size()))) {
       return DataLoss("oplog entry ", position, " cannot be read");

@@ -52,10 +52,11 @@ absl::Status ExportSegment(const storage::ReadView& view, CopyId copy, const Key
                            int64_t message_bytes, const std::function<bool(terrane::v1::SegmentBatch)>& emit);
 
 // Appends what the oplog says about copy and range behind out->up_to(), up to request.up_to() (0: all), and moves
-// out->up_to() along; stops behind about request.max_bytes() (one entry at least), and behind the fence of this very
-// move. Changes that this move brought are left out. kOutOfRange with OPLOG_TRIMMED: the oplog begins later.
+// out->up_to() along; stops behind about request.max_bytes() (one entry at least), behind the fence of this very move,
+// when it has looked at about `scan_bytes`, whoever they are about, or when `enough` says so. Changes that this move
+// brought are left out. kOutOfRange with OPLOG_TRIMMED: the oplog begins later.
 absl::Status ExportOplog(const storage::ReadView& view, const terrane::v1::ReadOplogRequest& request,
-                         terrane::v1::OplogBatch* out);
+                         int64_t scan_bytes, const std::function<bool()>& enough, terrane::v1::OplogBatch* out);
 
 // Hashes what is on disk in sub-ranges of about `range_bytes` that together are `range`. Returns the sum.
 absl::StatusOr<storage::ChunkDigest> HashSubRanges(

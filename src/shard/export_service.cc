@@ -194,10 +194,13 @@ class ExportServiceImpl final : public ExportService, public v1::ShardExport::Ca
     while (true) {
       {
         TERRANE_ASSIGN_OR_RETURN(Picture picture, Look(request.move(), copy, range, 0));
-        TERRANE_RETURN_IF_ERROR(ExportOplog(*picture.view, limited, response));
+        TERRANE_RETURN_IF_ERROR(ExportOplog(
+            *picture.view, limited, options_.oplog_scan_bytes, [&] { return stopped_ || call.cancelled(); }, response));
       }
       if (response->entries_size() > 0) return absl::OkStatus();
       if (request.up_to() != 0 && response->up_to() >= request.up_to()) return absl::OkStatus();
+      // Cut short: the caller waits for an answer, and goes on from here with the next call.
+      if (response->up_to() < response->applied()) return absl::OkStatus();
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::System()->Now());
       if (left.count() <= 0 || stopped_ || call.cancelled()) return absl::OkStatus();
       TERRANE_RETURN_IF_ERROR(MayServe(follower));

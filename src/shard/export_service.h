@@ -28,6 +28,8 @@ struct ExportOptions {
   std::function<Position()> committed;
   int bulk_threads = 4;
   int oplog_threads = 16;
+  // One ReadOplog looks at so much of the oplog, whoever it is about.
+  int64_t oplog_scan_bytes = 32 << 20;
   // Greatest amount that a request may ask to wait.
   std::chrono::milliseconds max_wait{5000};
 };

@@ -68,7 +68,9 @@ class MiniShard {
     core_.applier = applier_.get();
     core_.proposer = proposer_.get();
     while (!proposer_->ServingTerm().ok()) std::this_thread::yield();
-    exports_ = ExportService::Make({.store = store_.get(), .ownership = [this] { return applier_->View(); }});
+    exports_ = ExportService::Make({.store = store_.get(),
+                                    .ownership = [this] { return applier_->View(); },
+                                    .oplog_scan_bytes = oplog_scan_bytes});
     auto server = rpc::Server::Start({}, {exports_->service()});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
@@ -124,6 +126,7 @@ class MiniShard {
   const std::string& address() const { return server_->address(); }
 
   ImportDriver::Options driver;
+  int64_t oplog_scan_bytes = ExportOptions().oplog_scan_bytes;
   std::atomic<int> looks{0};      // of imports at what is owned
   std::function<void()> on_look;  // at the next one, once; to be set while no driver runs
 

@@ -401,5 +401,50 @@ TEST_F(MoveTest, T25_T27_AnOplogThatIsNotKeptIsAnError) {
   EXPECT_EQ(rpc::ReasonOf(trimmed), v1::ErrorDetail::OPLOG_TRIMMED);
 }
 
+// A quiet chunk on a busy shard: one call ends in time, and the next one goes on where it ended.
+TEST_F(MoveTest, T25_WhatIsOfOtherCopiesIsReadInPieces) {
+  source_->oplog_scan_bytes = 1000;
+  source_->Stop();
+  ASSERT_NO_FATAL_FAILURE(source_->Start());
+  CreateChunk();
+  const Position begin = source_->store().AppliedPosition();
+  v1::ShardEntry other;
+  other.mutable_create_chunk()->set_collection_id(4);
+  other.mutable_create_chunk()->set_epoch(1);
+  *other.mutable_create_chunk()->mutable_range() = ToProto(range_);
+  other.mutable_create_chunk()->set_copy_id(11);
+  other.mutable_create_chunk()->set_token(kToken.value());
+  ASSERT_EQ(source_->Propose(std::move(other)).outcome, Outcome::kApplied);
+  for (uint64_t n = 0; n < 50; ++n) {
+    v1::ShardEntry entry;
+    entry.mutable_write()->set_collection_id(4);
+    entry.mutable_write()->set_copy_id(11);
+    entry.mutable_write()->set_token(kToken.value());
+    *entry.mutable_write()->add_changes() = Put(n, std::string(100, '.'));
+    ASSERT_TRUE(source_->ProposeWrite(std::move(entry)).ok());
+  }
+  ASSERT_TRUE(Write({Put(1, "ours")}).ok());
+  auto source = MakeGrpcImportSource(&target_->pool(), {source_->address()});
+  v1::ReadOplogRequest request;
+  *request.mutable_move() = Ref();
+  request.set_copy_id(kSourceCopy.value());
+  *request.mutable_range() = ToProto(range_);
+  request.set_after(begin.value());
+  request.set_wait_ms(2000);
+  int calls = 0;
+  int entries = 0;
+  for (uint64_t applied = begin.value() + 1; request.after() < applied; ++calls) {
+    const auto batch = source->ReadOplog(request, false);
+    ASSERT_TRUE(batch.ok()) << batch.status();
+    ASSERT_GT(batch->up_to(), request.after());
+    EXPECT_LE(batch->up_to() - request.after(), 10u);
+    applied = batch->applied();
+    entries += batch->entries_size();
+    request.set_after(batch->up_to());
+  }
+  EXPECT_GT(calls, 4);
+  EXPECT_EQ(entries, 1);
+}
+
 }  // namespace
 }  // namespace terrane::shard

@@ -14,6 +14,8 @@ namespace {
 
 constexpr Time kBehindWait = 200ms;
 constexpr Time kOplogLook = 5ms;
+// Of one read: little, so that one is cut short now and then.
+constexpr int64_t kOplogScanBytes = 64 << 10;
 
 }  // namespace
 
@@ -89,9 +91,11 @@ void ShardReplica::ReadOplogUntil(const v1::ReadOplogRequest& request, Time end,
          if (!picture.ok()) return reply(picture.status());
          v1::OplogBatch batch;
          batch.set_up_to(request.after());
-         if (absl::Status status = shard::ExportOplog(*picture->view, request, &batch); !status.ok())
-           return reply(status);
-         const bool enough = batch.entries_size() > 0 || (request.up_to() != 0 && batch.up_to() >= request.up_to());
+         const absl::Status status = shard::ExportOplog(
+             *picture->view, request, kOplogScanBytes, [] { return false; }, &batch);
+         if (!status.ok()) return reply(status);
+         const bool enough = batch.entries_size() > 0 || (request.up_to() != 0 && batch.up_to() >= request.up_to()) ||
+                             batch.up_to() < batch.applied();
          if (enough || world().now() >= end) return reply(std::move(batch));
          After(kOplogLook, [this, request, end, reply] { ReadOplogUntil(request, end, reply); });
        });
