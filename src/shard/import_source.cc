@@ -107,7 +107,7 @@ class GrpcImportSource final : public ImportSource {
       SourceChoice& choice = source_->choice_;
       const MonotonicTime now = Clock::System()->Now();
       if (status.ok()) {
-        choice.Worked(endpoint_);
+        choice.Worked(endpoint_, now);
       } else if (kind_ == Kind::kFence) {
         choice.FenceFailed();
       } else if (absl::IsDataLoss(status)) {

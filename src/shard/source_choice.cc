@@ -54,8 +54,10 @@ SourceChoice::Choice SourceChoice::ForFence() const {
   return {endpoints_[fence_turn_ % endpoints_.size()], false};
 }
 
-void SourceChoice::Worked(const std::string& endpoint) {
-  penalties_.erase(endpoint);
+void SourceChoice::Worked(const std::string& endpoint, MonotonicTime now) {
+  const auto found = penalties_.find(endpoint);
+  if (found == penalties_.end() || (found->second.damaged && found->second.until > now)) return;
+  penalties_.erase(found);
 }
 
 void SourceChoice::Failed(const std::string& endpoint, MonotonicTime now) {
@@ -65,7 +67,7 @@ void SourceChoice::Failed(const std::string& endpoint, MonotonicTime now) {
 }
 
 void SourceChoice::Damaged(const std::string& endpoint, MonotonicTime now) {
-  penalties_[endpoint] = {now + kDamagePenalty, kGreatestPenalty};
+  penalties_[endpoint] = {.until = now + kDamagePenalty, .last = kGreatestPenalty, .damaged = true};
 }
 
 bool SourceChoice::HasOthers(const std::string& endpoint) const {

@@ -29,9 +29,9 @@ class SourceChoice {
   Choice ForFence() const;
 
   // What came of a call.
-  void Worked(const std::string& endpoint);
+  void Worked(const std::string& endpoint, MonotonicTime now);
   void Failed(const std::string& endpoint, MonotonicTime now);
-  // Its copy of the data is damaged: not soon again.
+  // Its copy of the data is damaged: not soon again, whatever else it answers meanwhile.
   void Damaged(const std::string& endpoint, MonotonicTime now);
   void FenceFailed() { ++fence_turn_; }
 
@@ -41,6 +41,7 @@ class SourceChoice {
   struct Penalty {
     MonotonicTime until{0};
     std::chrono::milliseconds last{0};
+    bool damaged = false;  // then an answer changes nothing before `until`
   };
   bool Free(const std::string& endpoint, MonotonicTime now) const;
 

@@ -15,7 +15,7 @@ TEST(SourceChoiceTest, BulkComesFromAFollowerAndSticksToIt) {
   const auto first = choice.ForBulk(seconds(1));
   EXPECT_NE(first.endpoint, "leader");
   EXPECT_TRUE(first.not_leader);
-  choice.Worked(first.endpoint);
+  choice.Worked(first.endpoint, seconds(1));
   EXPECT_EQ(choice.ForBulk(seconds(2)).endpoint, first.endpoint);
   choice.SetEndpoints({"leader", "f1", "f2"});
   EXPECT_EQ(choice.ForBulk(seconds(2)).endpoint, first.endpoint);
@@ -57,6 +57,23 @@ TEST(SourceChoiceTest, T33_ADamagedReplicaIsNotTheWholeShard) {
   EXPECT_NE(choice.ForBulk(seconds(30)).endpoint, first);
   for (const char* endpoint : {"leader", "f1", "f2"}) choice.Damaged(endpoint, seconds(1));
   EXPECT_FALSE(choice.HasOthers("f1"));
+}
+
+// A read of the oplog that was under way says nothing about what lies on the disk.
+TEST(SourceChoiceTest, T33_DamageIsNotForgivenForAnAnswer) {
+  SourceChoice choice;
+  choice.SetEndpoints({"leader", "f1", "f2"});
+  const std::string first = choice.ForBulk(seconds(1)).endpoint;
+  choice.Damaged(first, seconds(1));
+  choice.Worked(first, seconds(2));
+  EXPECT_NE(choice.ForBulk(seconds(30)).endpoint, first);
+  choice.Failed("leader", seconds(30));
+  choice.Worked("leader", seconds(30));
+  choice.Worked(first, seconds(61));
+  choice.Failed(first == "f1" ? "f2" : "f1", seconds(62));
+  EXPECT_EQ(choice.ForBulk(seconds(62)).endpoint, first);
+  choice.Failed(first, seconds(62));
+  EXPECT_EQ(choice.ForBulk(seconds(63)).endpoint, first) << "begins with the least penalty again";
 }
 
 TEST(SourceChoiceTest, TheFenceIsReadFromTheLeaderThenFromTheOthersInTurn) {
