@@ -46,6 +46,7 @@ std::vector<const OwnedChunk*> OwnedParts(const Ownership& ownership, Collection
     for (const OwnedChunk* part : ownership.OfCopy(first->copy)) {
       if (range.Contains(part->range) && IsOwner(*part)) parts.push_back(part);
     }
+    if (parts.empty()) continue;  // the range is smaller than the chunk
     bool whole = parts.back()->range.max == range.max;
     for (size_t i = 1; i < parts.size(); ++i) whole = whole && parts[i - 1]->range.max == parts[i]->range.min;
     if (whole) return parts;

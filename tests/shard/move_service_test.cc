@@ -5,6 +5,7 @@
 
 #include "rpc/channel.h"
 #include "rpc/server.h"
+#include "rpc/status.h"
 #include "shard_fixture.h"
 #include "terrane/v1/shard.grpc.pb.h"
 
@@ -58,6 +59,30 @@ TEST_F(MoveServiceTest, StepsDoNotWaitBehindWhatIsSlow) {
     return v1::ShardAdmin::NewStub(channel)->Describe(context, v1::DescribeRequest(), &described);
   });
   go_on.set_value();
+  (*server)->Shutdown(std::chrono::seconds(1));
+}
+
+// Somebody else's idea of the map is an answer, not the end of the process.
+TEST_F(MoveServiceTest, APartOfAChunkIsNoChunkToSplit) {
+  CreateWholeChunk();
+  Executor steps("steps", 1);
+  Executor slow("slow", 1);
+  Splitter splitter(&host_->core());
+  LookedAt imports;
+  auto move = MakeMoveService(&host_->core(), &splitter, &imports, &steps, &slow);
+  auto server = rpc::Server::Start({.address = "127.0.0.1:0"}, {move.get()});
+  ASSERT_TRUE(server.ok()) << server.status();
+  rpc::ChannelPool pool;
+  const auto moves = v1::ShardMove::NewStub(pool.Get((*server)->address()));
+  v1::SplitChunkStep step;
+  step.set_collection_id(kCollection.value());
+  *step.mutable_range() = ToProto(KeyRange{"", KeyOf("m")});
+  step.set_at(KeyOf("c"));
+  v1::StepResponse answer;
+  grpc::ClientContext context;
+  const absl::Status status = rpc::FromGrpc(moves->SplitChunk(&context, step, &answer));
+  EXPECT_EQ(rpc::ReasonOf(status), v1::ErrorDetail::NO_SUCH_CHUNK) << status;
+  EXPECT_EQ(host_->applier().View()->OfCopy(kCopy).size(), 1u);
   (*server)->Shutdown(std::chrono::seconds(1));
 }
 
