@@ -72,7 +72,8 @@ void Holds::Tick() {
     resumed = queue_.OnTime(now);
     again = ticking_ = queue_.open() && !stopped_;
     open_ = queue_.open();
-    is_long = again && now - *queue_.oldest() > kLong;
+    is_long = again && now - *queue_.oldest() > kLong && now - asked_ >= ask_every_;
+    if (is_long) asked_ = now;
   }
   Run(std::move(resumed));
   if (is_long && on_long_hold_) on_long_hold_();

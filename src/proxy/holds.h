@@ -17,9 +17,10 @@ namespace terrane::proxy {
 class Holds {
  public:
   // Both must outlive it and be stopped (timer first) before it goes.
-  Holds(HoldLimits limits, Executor* executor, Timer* timer) : executor_(executor), timer_(timer), queue_(limits) {}
+  Holds(HoldLimits limits, Executor* executor, Timer* timer)
+      : executor_(executor), timer_(timer), ask_every_(limits.probe_every), queue_(limits) {}
 
-  // See HoldQueue. `on_long_hold` below is called while a hold is older than 200 ms.
+  // See HoldQueue. `on_long_hold` below is called while a hold is older than 200 ms, once in `limits.probe_every`.
   HoldQueue::Answer OnFenced(CollectionId collection, const routing::ChunkRoute& refused, SwitchAttempt attempt,
                              const routing::RouteTable& table, std::string_view key, HoldQueue::Request& request);
   HoldQueue::Answer Join(CollectionId collection, const routing::ChunkRoute& route, HoldQueue::Request& request);
@@ -39,8 +40,11 @@ class Holds {
   Executor* const executor_;
   Timer* const timer_;
   std::function<void()> on_long_hold_;
+  // A refresh is a whole map from the very leader that has to commit the switch (trap T35).
+  const std::chrono::milliseconds ask_every_;
   mutable std::mutex mutex_;
   HoldQueue queue_;
+  MonotonicTime asked_{};
   bool ticking_ = false;
   bool stopped_ = false;
   std::atomic<bool> open_{false};  // spares the lock while nothing is held

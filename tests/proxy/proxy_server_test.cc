@@ -493,6 +493,19 @@ TEST_F(ProxyServerTest, T12_AHoldEndsAtItsOwnLimit) {
   EXPECT_LT(std::chrono::steady_clock::now() - again, 90ms) << "no second window";
 }
 
+TEST_F(ProxyServerTest, T35_ALongHoldAsksTheMetadataServiceNowAndThenOnly) {
+  StartProxy({.max_hold = 1s});
+  ASSERT_TRUE(Insert({"a"}).ok());
+  {
+    std::lock_guard lock(world_.mutex);
+    a_.owned[0].write_fenced = true;
+  }
+  const int before = metadata_.refreshes;
+  EXPECT_EQ(rpc::ReasonOf(Update(Id("a"), Inc()).status()), ErrorDetail::HOLD_EXPIRED);
+  EXPECT_GE(metadata_.refreshes, before + 1) << "it might have missed the end of the switch";
+  EXPECT_LE(metadata_.refreshes, before + 4) << "between 200 ms and 1 s, one each 250 ms";
+}
+
 TEST_F(ProxyServerTest, ALostAnswerHasOneEffect) {
   ASSERT_TRUE(Insert({"a"}).ok());
   {
