@@ -8,10 +8,21 @@
 #include "proxy/router.h"
 
 namespace terrane::proxy {
+namespace {
+
+// That of Collections.Create (metadata/collection_frontend.cc).
+constexpr size_t kMaxNameBytes = 120;
+
+}  // namespace
 
 void Catalog::Open(std::string_view name,
                    std::function<void(absl::StatusOr<std::shared_ptr<const OpenCollection>>)> then) {
   if (name.empty()) return then(InvalidArgument("no collection is named; expected database.collection"));
+  // Else all others would wait for a search of names that are like it.
+  if (name.size() > kMaxNameBytes) {
+    return then(
+        InvalidArgument("a collection's name has at most ", kMaxNameBytes, " bytes, this one has ", name.size()));
+  }
   auto known = Known(name);
   if (!known.ok() || *known != nullptr) return then(std::move(known));
   // It may be younger than what this proxy has heard.

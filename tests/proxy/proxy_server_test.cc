@@ -309,6 +309,11 @@ TEST_F(ProxyServerTest, BadRequestsAreNamed) {
   EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("did you mean 'shop.orders'"));
   find.set_collection("");
   EXPECT_EQ(Find(find).status().code(), absl::StatusCode::kInvalidArgument);
+  const int refreshes = metadata_.refreshes;
+  find.set_collection(StrCat("shop.", std::string(120, 'x')));
+  status = Find(find).status();
+  EXPECT_EQ(status, InvalidArgument("a collection's name has at most 120 bytes, this one has 125"));
+  EXPECT_EQ(metadata_.refreshes, refreshes) << "there can be none";
   EXPECT_EQ(rpc::ReasonOf(Update(Id("a"), Builder().Append("$bad", Builder()).Finish()).status()),
             ErrorDetail::BAD_UPDATE);
   EXPECT_EQ(rpc::ReasonOf(Update(Id("a"), Builder().Append("x", 1).Finish()).status()), ErrorDetail::BAD_UPDATE);
