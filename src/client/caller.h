@@ -17,6 +17,7 @@
 #include "common/clock.h"
 #include "common/timer.h"
 #include "rpc/channel.h"
+#include "rpc/longest_wait.h"
 #include "rpc/retry_policy.h"
 #include "rpc/status.h"
 
@@ -37,7 +38,7 @@ class Caller {
   explicit Caller(const Options& options);
 
   std::chrono::milliseconds DeadlineOf(const CallOptions& options) const {
-    return options.deadline.value_or(deadline_);
+    return rpc::BoundedWait(options.deadline.value_or(deadline_));
   }
   // A proxy to talk to; the same one until NextProxy is called about it, or NoteStatus finds that it is silent.
   std::shared_ptr<grpc::Channel> Channel(size_t proxy) const { return channels_[proxy % channels_.size()]; }

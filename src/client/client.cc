@@ -163,7 +163,8 @@ class GrpcClient : public Client {
     const size_t proxy = caller_.CurrentProxy();
     const auto stub = ClusterStub::NewStub(caller_.Channel(proxy));
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + options.deadline.value_or(kCheckDeadline));
+    context.set_deadline(std::chrono::system_clock::now() +
+                         rpc::BoundedWait(options.deadline.value_or(kCheckDeadline)));
     const auto reader = stub->Check(&context, request);
     v1::CheckEvent message;
     int64_t findings = 0;

@@ -20,8 +20,8 @@ class StreamCursor : public Cursor {
 
  public:
   StreamCursor(Caller* caller, std::string_view collection, FindOptions options)
-      : caller_(caller), idle_deadline_(options.idle_deadline) {
-    if (options.deadline) end_ = Clock::System()->Now() + *options.deadline;
+      : caller_(caller), idle_deadline_(rpc::BoundedWait(options.idle_deadline)) {
+    if (options.deadline) end_ = Clock::System()->Now() + rpc::BoundedWait(*options.deadline);
     request_.set_collection(std::string(collection));
     request_.set_filter(std::move(options.filter));
     request_.set_projection(std::move(options.projection));

@@ -9,6 +9,7 @@
 #include "proxy/page_window.h"
 #include "proxy/read_statements.h"
 #include "proxy/router.h"
+#include "rpc/longest_wait.h"
 #include "rpc/status.h"
 
 namespace terrane::proxy {
@@ -114,7 +115,10 @@ class FindStatement : public std::enable_shared_from_this<FindStatement> {
     const MonotonicTime first = context_.deadline;
     const bool own_deadline = stream_->call().deadline().has_value();
     std::chrono::nanoseconds step = context_.environment->default_deadline;
-    if (const auto timeout = stream_->call().StepTimeout()) step = *timeout - rpc::AnswerTime(*timeout);
+    if (const auto said = stream_->call().StepTimeout()) {
+      const std::chrono::milliseconds timeout = rpc::BoundedWait(*said);
+      step = timeout - rpc::AnswerTime(timeout);
+    }
     auto deadline = [first, own_deadline, step] { return own_deadline ? first : Clock::System()->Now() + step; };
     walk_ = std::make_shared<ScanWalk>(context_.environment->calls, context_.collection->id, deadline, context_.caller,
                                        /*write=*/false, kScan);

@@ -226,6 +226,21 @@ TEST_F(ClientTest, AFindGivesUpWhenAStepTakesTooLong) {
   EXPECT_LT(std::chrono::steady_clock::now() - began, 2s);
 }
 
+TEST_F(ClientTest, ForEverIsNotOverAtOnce) {
+  constexpr auto kForEver = std::chrono::milliseconds::max();
+  const auto updated = client_->Update("shop.orders", filter_, filter_, {.call = {.deadline = kForEver}});
+  EXPECT_TRUE(updated.ok()) << updated.status();
+  const auto one = client_->FindOne("shop.orders", filter_, {.deadline = kForEver});
+  EXPECT_TRUE(one.ok()) << one.status();
+  const auto patient = client_->Find("shop.orders", {.idle_deadline = kForEver})->Next();
+  EXPECT_TRUE(patient.ok()) << patient.status();
+  const auto whole = client_->Find("shop.orders", {.deadline = kForEver})->Next();
+  EXPECT_TRUE(whole.ok()) << whole.status();
+  // Which the fake does not know.
+  const auto check = client_->Check({}, [](const v1::CheckEvent&) {}, {.deadline = kForEver});
+  EXPECT_EQ(check.status().code(), absl::StatusCode::kUnimplemented);
+}
+
 TEST_F(ClientTest, AFindThatGivesUpSaysWhatWasWrong) {
   one_.answers.assign(1000, Unavailable("shard s1 at 127.0.0.1:1: cannot connect: connection refused"));
   two_.answers = one_.answers;

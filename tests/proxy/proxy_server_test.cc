@@ -260,6 +260,16 @@ TEST_F(ProxyServerTest, ALongSearchGivesSignsOfLife) {
   EXPECT_EQ(tokens.size(), 1u);
 }
 
+TEST_F(ProxyServerTest, AFindWithAStepOfForEverIsNotOverAtOnce) {
+  ASSERT_TRUE(Insert({"a"}).ok());
+  grpc::ClientContext context;
+  context.AddMetadata(rpc::kStepTimeoutKey, std::to_string(std::numeric_limits<int64_t>::max()));
+  auto reader = stub_->Find(&context, FindRequest());
+  v1::FindResponse response;
+  EXPECT_TRUE(reader->Read(&response));
+  EXPECT_EQ(rpc::FromGrpc(reader->Finish()), absl::OkStatus());
+}
+
 TEST_F(ProxyServerTest, UpdatesDeletesAndCounts) {
   ASSERT_TRUE(Insert({"a", "b", "c", "n", "o", "p"}).ok());
   EXPECT_EQ(Update(Id("b"), Inc())->modified(), 1);
