@@ -75,7 +75,11 @@ std::optional<MonotonicTime> Core::LeaderContact(MonotonicTime now) const {
 }
 
 std::optional<LeaderWord> Core::Word(MonotonicTime now) const {
-  return IsLeader() ? LeaderWord{term(), MayBeCommitted(), now} : word_;
+  const LeaderRole* leader = Leader();
+  if (leader == nullptr) return word_;
+  if (SoleVoter()) return LeaderWord{term(), MayBeCommitted(), now};
+  const std::optional<MonotonicTime> sent = WhenSent(QuorumRound());
+  return sent ? std::optional(LeaderWord{term(), MayBeCommitted(), *sent}) : std::nullopt;
 }
 
 // --- Messages in ---

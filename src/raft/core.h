@@ -151,8 +151,10 @@ struct PeerStatus {
   bool heard = false;         // it has answered in this term
 };
 
-// What a leader last said of how far the group has committed: who has applied `committed` has all that was acknowledged
-// before `at`.
+// What a leader has said of how far the group has committed: who has applied `committed` has all that was acknowledged
+// before `at`, on the own clock. Not the time at which it was heard: it may have been long on its way, or come from a
+// leader that another one had replaced. It is the time of an answer of this replica (a leader's own: of a round) that
+// had come before a round was sent which a majority has answered: the sender led then for certain.
 struct LeaderWord {
   Term term;
   Position committed;
@@ -277,7 +279,8 @@ class Core {
   std::optional<MonotonicTime> LeaseUntil() const;
   // When a leader was last heard of; itself counts. nullopt: never since the start.
   std::optional<MonotonicTime> LeaderContact(MonotonicTime now) const;
-  // The last heartbeat that came; a leader's own word is of now. nullopt: none since the start.
+  // The latest that is known here; within a term neither part goes back. nullopt: none since the start, or this replica
+  // leads and no round of its term is answered yet.
   std::optional<LeaderWord> Word(MonotonicTime now) const;
 
   Position commit() const { return commit_; }
@@ -386,6 +389,7 @@ class Core {
   void StepReadIndexAnswer(const Message& message);
   void FlushReads(MonotonicTime now);
   void StartRound(MonotonicTime now);
+  std::optional<MonotonicTime> WhenSent(uint64_t round) const;  // a leader's own
   void ConfirmReads();
   void AnswerRead(const PendingRead& read, bool confirmed);
   void FailReads(LeaderRole* leader);
@@ -414,7 +418,7 @@ class Core {
   std::variant<FollowerRole, CandidateRole, LeaderRole> role_;
   MonotonicTime silent_until_;                        // answers no vote and no pre-vote before
   std::optional<MonotonicTime> last_leader_contact_;  // of any term: a promise outlives a term
-  std::optional<LeaderWord> word_;                    // of the last heartbeat
+  std::optional<LeaderWord> word_;
   bool may_vote_ = true;
   bool stalled_ = false;
   bool flush_ = false;  // a leader may have something to send

@@ -218,10 +218,9 @@ std::optional<MonotonicTime> Core::LeaseUntil() const {
     return std::nullopt;
   }
   if (SoleVoter()) return MonotonicTime::max();
-  uint64_t age = leader->round - QuorumRound();
-  if (age >= leader->round_sent.size()) return std::nullopt;
-  MonotonicTime sent = leader->round_sent[leader->round_sent.size() - 1 - age];
-  return sent + options_.election_timeout_min - options_.lease_drift;
+  const std::optional<MonotonicTime> sent = WhenSent(QuorumRound());
+  if (!sent) return std::nullopt;
+  return *sent + options_.election_timeout_min - options_.lease_drift;
 }
 
 // --- Transfer (3.10) ---

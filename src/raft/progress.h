@@ -34,6 +34,9 @@ struct Progress {
   bool heard = false;         // an answer of this term came
   MonotonicTime nudge_at{0};  // from then on, an answered heartbeat brings a question if appends are not answered
   uint64_t round = 0;         // greatest heartbeat round that it answered
+  uint64_t clock = 0;         // the peer's own, from its latest answer
+  // What `clock` was when each of the latest rounds was sent; the last is that of the leader's round.
+  std::deque<uint64_t> clock_when_sent;
 
   void BecomeProbe();
   void BecomeReplicate();

@@ -8,7 +8,6 @@ namespace terrane::raft {
 namespace {
 constexpr size_t kRoundsKept = 64;
 }  // namespace
-
 Refusal Core::ReadIndex(uint64_t context) {
   if (LeaderRole* leader = Leader()) {
     if (!ReadyToServe()) return Refusal::kNotReady;
@@ -56,6 +55,11 @@ void Core::StartRound(MonotonicTime now) {
   ++leader->round;
   leader->round_sent.push_back(now);
   if (leader->round_sent.size() > kRoundsKept) leader->round_sent.pop_front();
+  for (Progress& peer : leader->peers) {
+    peer.clock_when_sent.push_back(peer.clock);
+    if (peer.clock_when_sent.size() > kRoundsKept) peer.clock_when_sent.pop_front();
+  }
+  const uint64_t age = leader->round - QuorumRound();
   leader->next_heartbeat = now + options_.heartbeat_interval;
   for (auto read = leader->reads.rbegin(); read != leader->reads.rend() && read->round == 0; ++read) {
     read->round = leader->round;
@@ -72,9 +76,19 @@ void Core::StartRound(MonotonicTime now) {
     }
     message.context = leader->round;
     message.hint_index = MayBeCommitted();
+    const std::deque<uint64_t>& clocks = peer.clock_when_sent;
+    if (age < clocks.size()) message.echo = clocks[clocks.size() - 1 - age];
     Send(std::move(message));
   }
   ConfirmReads();
+}
+
+// nullopt: too long ago, or not sent.
+std::optional<MonotonicTime> Core::WhenSent(uint64_t round) const {
+  const LeaderRole* leader = Leader();
+  const uint64_t age = leader->round - round;
+  if (age >= leader->round_sent.size()) return std::nullopt;
+  return leader->round_sent[leader->round_sent.size() - 1 - age];
 }
 
 void Core::ConfirmReads() {

@@ -217,15 +217,19 @@ void Core::StepHeartbeat(const Message& message, MonotonicTime now) {
   Message answer = Answer(message, MessageType::kHeartbeatAnswer);
   answer.context = message.context;
   answer.commit = applied_;
+  answer.echo = static_cast<uint64_t>(now.count());
   SendAnswer(std::move(answer));
 }
 
 // Within a term a word never says less than one before, which may have overtaken it. A later leader's may: it began its
 // term behind what an earlier one had and nobody has committed.
 void Core::NoteWord(const Message& message, MonotonicTime now) {
-  if (message.hint_index == Position(0)) return;
+  const MonotonicTime at(static_cast<int64_t>(message.echo));
+  // From the future: this clock has begun anew since that answer.
+  if (message.hint_index == Position(0) || message.echo == 0 || at > now) return;
+  const LeaderWord word{message.term, message.hint_index, at};
   const bool same = word_ && word_->term == message.term;
-  word_ = LeaderWord{message.term, same ? std::max(word_->committed, message.hint_index) : message.hint_index, now};
+  word_ = same ? LeaderWord{word.term, std::max(word_->committed, word.committed), std::max(word_->at, word.at)} : word;
 }
 
 // Says that the follower lives and what it has applied; nothing about its log (trap T46).
@@ -236,6 +240,7 @@ void Core::StepHeartbeatAnswer(const Message& message, MonotonicTime now) {
   peer->heard_at = now;
   peer->heard = true;
   peer->applied = std::max(peer->applied, message.commit);
+  peer->clock = std::max(peer->clock, message.echo);
   if (message.context <= leader->round) peer->round = std::max(peer->round, message.context);
   ConfirmReads();
   // It lives, but what was sent is not answered: ask where it is.

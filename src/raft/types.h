@@ -139,8 +139,12 @@ std::string_view ToString(MessageType type);
 //   Heartbeat        index, log_term: last position that the leader knows to match on the receiver; commit (<= index);
 //                    context: the round; hint_index: whoever has applied up to there has all that was committed
 //                    anywhere when it was sent, never 0 (the commit index of the leader, which the receiver may lack;
-//                    before the first commit of its term, the entry that began it)
-//   HeartbeatAnswer  context of the question; commit: position up to which the receiver has applied
+//                    before the first commit of its term, the entry that began it); echo: the receiver's own
+//                    clock, from the last answer that had come when the newest round that a majority has answered was
+//                    sent; 0: none had
+//   HeartbeatAnswer  context of the question; commit: position up to which the receiver has applied; echo: its clock,
+//   in
+//                    nanoseconds, for it alone to make sense of
 //   InstallSnapshot  snapshot
 //   SnapshotAnswer   index, log_term: position and term of the state that is there now and synced; reject: not taken
 //   TimeoutNow       -
@@ -160,6 +164,7 @@ struct Message {
   Position hint_index;
   Term hint_term;
   uint64_t context = 0;
+  uint64_t echo = 0;
   std::vector<Entry> entries;
   std::shared_ptr<const SnapshotReference> snapshot;  // never null in InstallSnapshot, null in all others
 

@@ -28,6 +28,7 @@ void Put(const raft::Message& message, v1::RaftMessage* proto) {
   proto->set_hint_index(message.hint_index.value());
   proto->set_hint_term(message.hint_term.value());
   proto->set_context(message.context);
+  proto->set_echo(message.echo);
   for (const raft::Entry& entry : message.entries) {
     v1::RaftEntry* e = proto->add_entries();
     e->set_term(entry.term.value());
@@ -59,6 +60,7 @@ bool Take(v1::RaftMessage* proto, raft::Message* message) {
   message->hint_index = Position(proto->hint_index());
   message->hint_term = Term(proto->hint_term());
   message->context = proto->context();
+  message->echo = proto->echo();
   if (proto->type() == 0 || proto->type() > static_cast<uint32_t>(raft::MessageType::kReadIndexAnswer)) return false;
   message->entries.reserve(static_cast<size_t>(proto->entries_size()));
   for (v1::RaftEntry& e : *proto->mutable_entries()) {

@@ -1,6 +1,8 @@
 // Replication and commit: one test for each sentence of the Raft paper (5.3, 5.4.2), and the traps that stand on them.
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "raft/lone_core.h"
 
 namespace terrane::raft {
@@ -180,21 +182,71 @@ TEST(ReplicationTest, AHeartbeatTellsHowFarTheGroupMayHaveCommittedWhateverItsRe
   EXPECT_EQ(told(), Position(6));
 }
 
-TEST(ReplicationTest, AFollowerRemembersWhatALeaderSaidLast) {
+TEST(ReplicationTest, T03_AFollowerRemembersWhatALeaderSaidLast) {
   LoneCore follower(3, 2, {1});
   EXPECT_FALSE(follower.core->Word(follower.now).has_value());
-  const auto hear = [&](uint64_t term, uint64_t committed) {
+  const auto hear = [&](uint64_t term, uint64_t committed, std::optional<MonotonicTime> echo) {
     Message message = LoneCore::From(2, MessageType::kHeartbeat, term);
     message.hint_index = Position(committed);
+    if (echo) message.echo = static_cast<uint64_t>(echo->count());
     follower.now += 50ms;
     follower.Step(message);
-    return follower.core->Word(follower.now)->committed.value();
+    const std::vector<Message> sent = follower.Synced();
+    if (term >= follower.core->term().value()) {
+      EXPECT_EQ(sent.back().echo, static_cast<uint64_t>(follower.now.count()));
+    }
+    return follower.core->Word(follower.now);
   };
-  EXPECT_EQ(hear(2, 9), 9u) << "far behind what it has";
-  EXPECT_EQ(follower.core->Word(follower.now)->at, follower.now);
-  EXPECT_EQ(hear(2, 8), 9u) << "an older one that was overtaken";
-  EXPECT_EQ(hear(3, 5), 5u) << "what the leader before had, nobody has committed";
-  EXPECT_EQ(hear(2, 20), 5u) << "an old leader";
+  const MonotonicTime first = follower.now;
+  EXPECT_FALSE(hear(2, 9, std::nullopt).has_value()) << "who knows how old it is?";
+  EXPECT_FALSE(hear(2, 9, first + 1s).has_value()) << "the machine was started anew since";
+  EXPECT_EQ(hear(2, 9, first)->committed, Position(9)) << "far behind what it has";
+  EXPECT_EQ(follower.core->Word(follower.now)->at, first);
+  EXPECT_EQ(hear(2, 10, first + 50ms)->at, first + 50ms);
+  EXPECT_EQ(hear(2, 8, first)->committed, Position(10)) << "an older one that was overtaken";
+  EXPECT_EQ(follower.core->Word(follower.now)->at, first + 50ms);
+  EXPECT_EQ(hear(3, 5, std::nullopt)->term, Term(2)) << "what was true stays true";
+  EXPECT_EQ(hear(3, 5, first + 20ms)->committed, Position(5)) << "what the leader before had, nobody has committed";
+  EXPECT_EQ(hear(2, 20, first + 50ms)->committed, Position(5)) << "an old leader";
+}
+
+// What a majority has answered proves that nobody else led when that round was sent; what the receiver had answered
+// before is a time on its own clock before that.
+TEST(ReplicationTest, AHeartbeatEchoesTheReceiversClockOfBeforeTheLastRoundOfAMajority) {
+  LoneCore leader(5, 2, {1});
+  leader.Lead();
+  leader.Synced();
+  const uint64_t term = leader.core->term().value();
+  EXPECT_FALSE(leader.core->Word(leader.now).has_value()) << "nobody has answered a round";
+  std::map<uint64_t, MonotonicTime> sent;
+  const auto echo = [&](uint64_t to) {
+    leader.now += 50ms;
+    leader.core->Tick(leader.now);
+    uint64_t echoed = 99;
+    for (const Message& message : leader.Synced()) {
+      if (message.type != MessageType::kHeartbeat) continue;
+      sent[message.context] = leader.now;
+      if (message.to == ReplicaId(to)) echoed = message.echo;
+    }
+    return echoed;
+  };
+  const auto answer = [&](uint64_t from, uint64_t round, uint64_t clock) {
+    Message message = LoneCore::From(from, MessageType::kHeartbeatAnswer, term);
+    message.context = round;
+    message.echo = clock;
+    leader.Step(message);
+  };
+  EXPECT_EQ(echo(2), 0u);
+  const uint64_t first = sent.rbegin()->first;
+  answer(2, first, 1000);
+  EXPECT_EQ(echo(2), 0u) << "two of five";
+  answer(3, first, 77);
+  EXPECT_EQ(echo(2), 0u) << "when that round was sent, it had answered none";
+  EXPECT_EQ(leader.core->Word(leader.now)->at, sent[first]);
+  answer(2, first + 1, 1050);
+  answer(3, first + 1, 127);
+  EXPECT_EQ(echo(2), 1000u) << "when round + 1 was sent, it had answered this one";
+  EXPECT_EQ(leader.core->Word(leader.now)->at, sent[first + 1]);
 }
 
 TEST(ReplicationTest, T46_AHeartbeatAnswerSaysNothingAboutTheLog) {

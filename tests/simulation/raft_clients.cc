@@ -80,7 +80,7 @@ void World::Acknowledge(Replica* replica, const Entry& entry) {
     replica->latched[mine.update.key] = false;
     if (mine.index == entry.index && mine.update.term == entry.term) {
       ++counts_.acknowledged;
-      acknowledged_ = std::max(acknowledged_, entry.index);
+      if (entry.index > acknowledged_) acknowledged_at_.emplace_back(now_, acknowledged_ = entry.index);
       ReadUnderLeases();
     }
     replica->in_flight.pop_front();
@@ -97,6 +97,7 @@ void World::ClientReads() {
     AfterStep(asked);
   }
   ReadUnderLeases();
+  ReadAtFollowers();
 }
 
 // Whoever may serve a read without asking anybody shows all that was acknowledged.
@@ -107,6 +108,21 @@ void World::ReadUnderLeases() {
     if (!lease || ClockOf(replica) >= *lease) continue;
     ++counts_.lease_reads;
     if (replica.state.applied < acknowledged_) Fail("a read under a lease misses an acknowledged write");
+  }
+}
+
+// Whoever has applied what a leader spoke of shows all that was acknowledged before the time of that word.
+void World::ReadAtFollowers() {
+  for (Replica& replica : replicas_) {
+    if (!replica.core || replica.paused_until > now_) continue;
+    const std::optional<LeaderWord> word = replica.core->Word(ClockOf(replica));
+    if (!word || replica.state.applied < word->committed) continue;
+    ++counts_.follower_reads;
+    const Time at = WorldTimeOf(replica, word->at) - 5us;  // the conversion is good to so much
+    const auto later = std::lower_bound(acknowledged_at_.begin(), acknowledged_at_.end(), at,
+                                        [](const auto& one, Time time) { return one.first < time; });
+    if (later == acknowledged_at_.begin() || std::prev(later)->second <= replica.state.applied) continue;
+    Fail("a follower that says how fresh it is misses what was acknowledged before that time");
   }
 }
 

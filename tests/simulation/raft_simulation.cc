@@ -36,6 +36,7 @@ void SimulationCounts::Add(const SimulationCounts& other) {
   stale_proposals_refused += other.stale_proposals_refused;
   index_reads += other.index_reads;
   lease_reads += other.lease_reads;
+  follower_reads += other.follower_reads;
 }
 
 std::string SimulationCounts::ToString() const {
@@ -63,6 +64,7 @@ std::string SimulationCounts::ToString() const {
   line("stale proposals refused", stale_proposals_refused);
   line("index reads", index_reads);
   line("lease reads", lease_reads);
+  line("follower reads", follower_reads);
   return out;
 }
 

@@ -38,6 +38,7 @@ struct SimulationCounts {
   uint64_t stale_proposals_refused = 0;
   uint64_t index_reads = 0;
   uint64_t lease_reads = 0;
+  uint64_t follower_reads = 0;
 
   void Add(const SimulationCounts& other);
   // A table: total and average per seed.

@@ -48,6 +48,7 @@ TEST_P(RaftSimulation, HoldsItsPropertiesAndCommitsAgain) {
   EXPECT_GT(counts.stalls, 0u);
   EXPECT_GT(counts.index_reads, kSeedsEach);
   EXPECT_GT(counts.lease_reads, kSeedsEach);
+  EXPECT_GT(counts.follower_reads, kSeedsEach);
 }
 INSTANTIATE_TEST_SUITE_P(Range, RaftSimulation, testing::Range(0, 4));
 

@@ -139,6 +139,7 @@ class World {
   void ClientProposes(Replica* replica, const Update& update);
   void ClientReads();
   void ReadUnderLeases();
+  void ReadAtFollowers();
   void LeaderStateChanged(Replica* replica);
   void ApplyToRegisters(Replica* replica, const Entry& entry);
   void Acknowledge(Replica* replica, const Entry& entry);
@@ -206,8 +207,9 @@ class World {
   uint64_t faults_done_ = 0;
   uint64_t next_value_ = 0;
   uint64_t next_context_ = 0;
-  Position acknowledged_;                         // greatest position of an acknowledged update
-  std::unordered_map<uint64_t, Position> reads_;  // context -> what was acknowledged when the read began
+  Position acknowledged_;                                   // greatest position of an acknowledged update
+  std::vector<std::pair<Time, Position>> acknowledged_at_;  // when it grew
+  std::unordered_map<uint64_t, Position> reads_;            // context -> what was acknowledged when the read began
   Position goal_;  // after the faults: a position committed then; all members must apply it
 };
 
