@@ -100,9 +100,9 @@ bool Votes(const v1::Shard& shard, uint64_t replica, std::string* progress) {
   return false;
 }
 
-// Until the shard's leader says that it votes; kCancelled when interrupted, kDeadlineExceeded after a --deadline.
+// Until the shard's leader says that it votes; kCancelled when interrupted, kDeadlineExceeded after a --deadline. Under
+// an InterruptWatch.
 absl::Status AwaitVoter(Cli& cli, client::Client& client, const std::string& shard, uint64_t replica) {
-  const InterruptWatch watch;
   const auto began = std::chrono::steady_clock::now();
   ProgressLine line(cli.err, cli.err_is_terminal, !cli.json);
   const std::string goes_on =
@@ -189,7 +189,7 @@ absl::StatusOr<Added> Elsewhere(Cli& cli, const std::string& shard, std::string_
 absl::Status TakeBack(Cli& cli, client::Client& client, const std::string& shard, const Added& added,
                       const absl::Status& failure) {
   const bool refused = absl::IsFailedPrecondition(failure) || absl::IsInvalidArgument(failure) ||
-                       absl::IsNotFound(failure) || absl::IsUnimplemented(failure);
+                       absl::IsNotFound(failure) || absl::IsUnimplemented(failure) || absl::IsCancelled(failure);
   const absl::StatusOr<v1::Shard> now = FindShard(cli, client, shard);
   bool member = !now.ok();
   if (now.ok()) {
@@ -214,7 +214,8 @@ absl::Status TakeBack(Cli& cli, client::Client& client, const std::string& shard
   return absl::Status(failure.code(), StrCat(MessageOf(failure), ". ", what));
 }
 
-// Adds a replica as a learner; in a local cluster also its process.
+// Adds a replica as a learner; in a local cluster also its process. Under an InterruptWatch: Ctrl-C leaves no process
+// behind that nobody has asked to be taken in.
 absl::StatusOr<Added> Add(Cli& cli, client::Client& client, const std::string& shard, std::string_view flag,
                           const std::string& number, const std::string& endpoint) {
   if (!cli.directory.empty() && !(number.empty() && endpoint.empty())) {
@@ -234,6 +235,7 @@ absl::StatusOr<Added> Add(Cli& cli, client::Client& client, const std::string& s
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<LocalCluster> cluster, cli.OpenCluster());
   TERRANE_ASSIGN_OR_RETURN(const ProcessInfo info, cluster->AddReplica(shard));
   const Added added{info.process.replica, info.process.endpoint, info.process.name};
+  if (Interrupted() != 0) return TakeBack(cli, client, shard, added, absl::CancelledError("interrupted"));
   const absl::Status changed = Change(cli, client, shard, v1::ADD, added.replica, added.endpoint).status();
   if (!changed.ok()) return TakeBack(cli, client, shard, added, changed);
   return added;
@@ -252,6 +254,7 @@ std::string NameOf(const Added& added, const std::string& shard) {
 }
 
 absl::StatusOr<int> RunAdd(Cli& cli, const ReplicaOptions& options) {
+  const InterruptWatch watch;
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
   TERRANE_ASSIGN_OR_RETURN(const Added added,
                            Add(cli, *client, options.shard, "--replica", options.replica, options.endpoint));
@@ -298,6 +301,7 @@ absl::StatusOr<int> RunRemove(Cli& cli, const ReplicaOptions& options) {
 }
 
 absl::StatusOr<int> RunReplace(Cli& cli, const ReplicaOptions& options) {
+  const InterruptWatch watch;
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
   TERRANE_ASSIGN_OR_RETURN(const uint64_t old, NumberOf(cli, "--replica", options.shard, options.replica));
   TERRANE_ASSIGN_OR_RETURN(const v1::Shard before, FindShard(cli, *client, options.shard));
