@@ -69,6 +69,12 @@ absl::Status Applier::ApplyEntry(Position position, v1::ShardEntry* entry, Apply
              result);
       break;
     case v1::ShardEntry::kOwnCopy:
+      if (ownership_.MissesComplete(entry->own_copy())) {
+        return replication::NeedsCheckpoint(position, StrCat("entry ", position.value(), " of shard ", options_.shard,
+                                                             ": copy ", entry->own_copy().copy_id(),
+                                                             " is committed, and its last entry was refused here: this "
+                                                             "replica's data differs from that of the others"));
+      }
       Answer(ownership_.ApplyOwn(entry->own_copy(), position), entry->own_copy().move(), result);
       break;
     case v1::ShardEntry::kDropCopy:

@@ -112,6 +112,15 @@ class MoveService final : public v1::ShardMove::CallbackService {
     return rpc::RunUnary(context, nullptr, [&](const rpc::Call&, rpc::Done done) {
       const auto term = core_.proposer->ServingTerm();
       if (!term.ok()) return done(term.status());
+      if (entry.has_own_copy()) {
+        const EntryResult may = core_.applier->View()->CheckOwn(entry.own_copy());
+        if (!may.ok()) {
+          // In the log it would send a replica without K for a checkpoint. If the move is committed all the same, this
+          // is such a replica, and one that has K should lead.
+          core_.proposer->log()->TransferLeadership().IgnoreError();
+          return done(Fill(may, FromProto(move), response));
+        }
+      }
       core_.proposer->Propose(
           *term, std::move(entry),
           [this, move = FromProto(move), response, done = std::move(done)](replication::ProposeResult result) {

@@ -197,6 +197,11 @@ class Ownership {
   void FinishImportBatch(const terrane::v1::ImportBatch& entry);
   EntryResult ApplyBeginRepair(const terrane::v1::BeginRangeRepair& entry, Position position);
   EntryResult ApplyComplete(const terrane::v1::CompleteEntry& entry, Position position);
+  // Before it is proposed: OK unless the entry would meet a copy without the K that the commit names.
+  EntryResult CheckOwn(const terrane::v1::OwnCopy& entry) const;
+  // At apply: this very move is committed, so K took effect where it was proposed, and here it did not. K depends on
+  // the replica's own digest: this state is not that of the others (trap T33).
+  bool MissesComplete(const terrane::v1::OwnCopy& entry) const;
   EntryResult ApplyOwn(const terrane::v1::OwnCopy& entry, Position position);
 
   // Split (ownership_split.cc).

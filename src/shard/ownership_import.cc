@@ -254,6 +254,24 @@ EntryResult Ownership::ApplyComplete(const v1::CompleteEntry& entry, Position po
   return Done(Outcome::kApplied, position, chunk->digest);
 }
 
+bool Ownership::MissesComplete(const v1::OwnCopy& entry) const {
+  const MoveRef move = FromProto(entry.move());
+  const OwnedChunk* chunk = FindImport(CopyId(entry.copy_id()));
+  return chunk != nullptr && chunk->state == ChunkState::kImporting && chunk->move.id == move.id && !IsDead(move);
+}
+
+EntryResult Ownership::CheckOwn(const v1::OwnCopy& entry) const {
+  const MoveRef move = FromProto(entry.move());
+  const OwnedChunk* chunk = FindImport(CopyId(entry.copy_id()));
+  if (MissesComplete(entry)) return RefuseState(*chunk);
+  // The end of the attempt that K was of may stand in the log before this entry; then it must find it dead.
+  if (chunk != nullptr && chunk->state == ChunkState::kComplete && chunk->move.id == move.id && chunk->move != move) {
+    return Refuse(Outcome::kConflict,
+                  StrCat("copy ", chunk->copy.value(), " is complete by attempt ", chunk->move.attempt.value()));
+  }
+  return Done(Outcome::kAlready, {});
+}
+
 EntryResult Ownership::ApplyOwn(const v1::OwnCopy& entry, Position position) {
   const MoveRef move = FromProto(entry.move());
   const CopyId copy(entry.copy_id());

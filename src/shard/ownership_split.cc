@@ -1,7 +1,8 @@
 // Splits with exact digests while writes go on.
 //
 //   SplitBegin at p0      every write below `at` also goes into the side sum
-//   (the leader hashes [min, at) from a snapshot at S >= p0 and reads side(S) from the same snapshot)
+//   (the leader hashes [min, at) from a snapshot at S >= p0 and reads side(S) from the same snapshot; it hashes the rest
+//   too, and goes on only if both are what the running digest says)
 //   Split{base = scan(S) - side(S)}   left = base + side, right = total - left
 #include <utility>
 

@@ -18,10 +18,11 @@ class Splitter {
     EntryResult entry;
     std::string at;
   };
-  // Blocks while the left side is scanned. Idempotent: if the range consists of several chunks here already, which the
+  // Blocks while the chunk is scanned. Idempotent: if the range consists of several chunks here already, which the
   // metadata service has not heard of, one of their borders (or `at`, if it is one) is the answer.
   //   kNotFound            no such chunk is owned here
   //   kFailedPrecondition  it is in a move, another split is under way, or it has no middle
+  //   kDataLoss            what is on this replica's disk is not what its running digest says; nothing is split
   absl::StatusOr<Result> Split(const CallState& call, const terrane::v1::SplitChunkStep& step);
 
  private:

@@ -86,5 +86,43 @@ TEST_F(MoveServiceTest, APartOfAChunkIsNoChunkToSplit) {
   (*server)->Shutdown(std::chrono::seconds(1));
 }
 
+// An OwnCopy in the log sends a replica that is still importing for a checkpoint. None comes there by a mistake.
+TEST_F(MoveServiceTest, OwnBeforeKIsRefusedAndNotProposed) {
+  Executor steps("steps", 1);
+  Executor slow("slow", 1);
+  Splitter splitter(&host_->core());
+  LookedAt imports;
+  auto move = MakeMoveService(&host_->core(), &splitter, &imports, &steps, &slow);
+  auto server = rpc::Server::Start({.address = "127.0.0.1:0"}, {move.get()});
+  ASSERT_TRUE(server.ok()) << server.status();
+  rpc::ChannelPool pool;
+  const auto moves = v1::ShardMove::NewStub(pool.Get((*server)->address()));
+  const auto own = [&](const MoveRef& ref) {
+    v1::OwnStep step;
+    *step.mutable_entry() = Own(ref);
+    v1::StepResponse answer;
+    grpc::ClientContext context;
+    return rpc::FromGrpc(moves->Own(&context, step, &answer));
+  };
+  v1::ShardEntry entry;
+  *entry.mutable_prepare_copy() = Prepare();
+  ASSERT_TRUE(Propose(entry).ok());
+  const Position before = host_->store().AppliedPosition();
+  EXPECT_EQ(own(kMove).code(), absl::StatusCode::kFailedPrecondition) << own(kMove);
+  EXPECT_EQ(host_->store().AppliedPosition(), before);
+  *entry.mutable_ingest_segment() = Segment(Position(110));
+  ASSERT_TRUE(Propose(entry).ok());
+  *entry.mutable_import_batch() = Batch(Position(100), Position(120));
+  ASSERT_TRUE(Propose(entry).ok());
+  *entry.mutable_complete() = Complete(Position(120));
+  ASSERT_EQ(Propose(entry).outcome, Outcome::kApplied);
+  // The end of the first attempt, should it come before this, would not have made it void.
+  EXPECT_FALSE(own(kSecondAttempt).ok());
+  EXPECT_TRUE(own(kMove).ok());
+  EXPECT_TRUE(own(kMove).ok());
+  EXPECT_EQ(host_->applier().View()->OfCopy(kTargetCopy).at(0)->state, ChunkState::kOwned);
+  (*server)->Shutdown(std::chrono::seconds(1));
+}
+
 }  // namespace
 }  // namespace terrane::shard

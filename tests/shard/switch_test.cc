@@ -220,6 +220,45 @@ TEST_F(SwitchTest, TargetFromPrepareToOwner) {
   ExpectSoundCopy(kTargetCopy);
 }
 
+// Whether K applies depends on this replica's own running digest. One whose disk differs refuses a K that the others
+// have applied; the commit names that K, so the entry that follows it tells.
+TEST_F(SwitchTest, WhoRefusedTheKThatWasCommittedTakesTheStateOfTheOthers) {
+  Do(Prepare());
+  Do(SegmentOfOne(1, Position(110)));
+  ChunkDigest sound;
+  sound.AddDocument(KeyOf("a"), IdOf(1), Json(R"({"_id":1,"k":"a","n":2})"));
+  auto damage = host_->store().NewBatch();
+  damage->PutDocument(kTargetCopy, KeyOf("a"), IdOf(1), Json(R"({"_id":1,"k":"a","n":77})"));
+  ASSERT_TRUE(damage->Commit(host_->store().AppliedPosition()).ok());
+  auto batch = Batch(Position(100), Position(120));
+  *batch.add_changes() = Upsert(R"({"_id":1,"k":"a","n":2})");
+  ASSERT_EQ(Do(batch).outcome, Outcome::kApplied);
+  ASSERT_EQ(Do(Complete(Position(120), kMove, kToken, sound)).outcome, Outcome::kDigestMismatch);
+
+  const Position position(host_->store().AppliedPosition().value() + 1);
+  host_->proposer().log()->Stop();
+  const auto apply_own = [&](const MoveRef& move, Position at) {
+    v1::ShardEntry own;
+    *own.mutable_own_copy() = Own(move);
+    const std::string data = own.SerializeAsString();
+    const replication::CommittedEntry entry{.position = at, .term = Term(2), .data = data};
+    replication::ApplyResult result;
+    return host_->applier().Apply({&entry, 1}, {&result, 1});
+  };
+  const absl::Status status = apply_own(kMove, position);
+  EXPECT_EQ(replication::CheckpointNeeded(status), position) << status;
+  EXPECT_EQ(host_->store().AppliedPosition().value(), position.value() - 1);
+  // Words of another move, or of an attempt that has ended, prove nothing.
+  EXPECT_TRUE(apply_own({MigrationId(8), Attempt(1)}, position).ok());
+  v1::ShardEntry end;
+  *end.mutable_end_attempt() = Whole(End(kMove, Token(6), false, kTargetCopy));
+  const std::string data = end.SerializeAsString();
+  const replication::CommittedEntry entry{.position = Position(position.value() + 1), .term = Term(2), .data = data};
+  replication::ApplyResult result;
+  ASSERT_TRUE(host_->applier().Apply({&entry, 1}, {&result, 1}).ok());
+  EXPECT_TRUE(apply_own(kMove, Position(position.value() + 2)).ok());
+}
+
 TEST_F(SwitchTest, T13_BatchesForAnOwnerHaveNoEffect) {
   Do(Prepare());
   Do(SegmentOfOne(1, Position(110)));
