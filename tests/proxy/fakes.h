@@ -44,9 +44,12 @@ class FakeMetadata final : public v1::Metadata::CallbackService {
   grpc::ServerWriteReactor<v1::WatchEvent>* Watch(grpc::CallbackServerContext* context,
                                                   const v1::WatchRequest*) override {
     return rpc::RunStream<v1::WatchEvent>(context, executor_, [this](auto stream) {
-      std::lock_guard lock(mutex_);
-      stream->TryWrite(Snapshot());
-      streams_.insert(stream);
+      {
+        std::lock_guard lock(mutex_);
+        stream->TryWrite(Snapshot());
+        streams_.insert(stream);
+      }
+      // Without the lock: of a stream that is cancelled already it is called right here.
       stream->OnCancel([this, stream] {
         {
           std::lock_guard lock(mutex_);
