@@ -155,7 +155,8 @@ class GrpcClient : public Client {
     return caller_.Call<ClusterStub>(&ClusterStub::StubInterface::ChangeReplica, request, options);
   }
   absl::StatusOr<v1::StepDownResponse> StepDown(const v1::StepDownRequest& request, CallOptions options) override {
-    return caller_.Call<ClusterStub>(&ClusterStub::StubInterface::StepDown, request, options);
+    // A second one would take the lead from whoever just got it.
+    return caller_.Call<ClusterStub>(&ClusterStub::StubInterface::StepDown, request, options, Repeat::kNever);
   }
 
   absl::StatusOr<int64_t> Check(v1::CheckRequest request, const std::function<void(const v1::CheckEvent&)>& event,

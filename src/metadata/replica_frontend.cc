@@ -9,6 +9,7 @@ namespace terrane::metadata {
 namespace {
 
 constexpr std::chrono::seconds kAttempt(5);
+constexpr std::chrono::hours kAllTheTime(1);  // that the deadline leaves
 
 absl::StatusOr<v1::Shard> Known(Node& node, const std::string& name, MonotonicTime deadline) {
   TERRANE_RETURN_IF_ERROR(node.Barrier(deadline));
@@ -24,15 +25,15 @@ template <typename Request, typename Response>
 absl::Status CallLeader(Node& node, rpc::ChannelPool* pool, const std::string& shard, MonotonicTime deadline,
                         grpc::Status (v1::ShardAdmin::StubInterface::*method)(grpc::ClientContext*, const Request&,
                                                                               Response*),
-                        const Request& request, Response* response) {
-  rpc::LeaderClient leader(pool, node.Endpoints(shard));
+                        const Request& request, Response* response, bool repeatable) {
+  rpc::LeaderClient leader(pool, node.Endpoints(shard), "the replica");
   const absl::Status status = leader.Call(
       deadline,
       [&](const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext* context) {
         const auto stub = v1::ShardAdmin::NewStub(channel);
         return (stub.get()->*method)(context, request, response);
       },
-      kAttempt);
+      repeatable ? kAttempt : kAllTheTime, repeatable);
   return Annotate(status, "shard " + shard);
 }
 
@@ -52,7 +53,8 @@ absl::StatusOr<v1::ChangeReplicaResponse> ChangeReplica(Node& node, rpc::Channel
   change.set_endpoint(request.endpoint());
   v1::ChangeShardReplicaResponse changed;
   TERRANE_RETURN_IF_ERROR(CallLeader(node, pool, request.shard(), deadline,
-                                     &v1::ShardAdmin::StubInterface::ChangeReplica, change, &changed));
+                                     &v1::ShardAdmin::StubInterface::ChangeReplica, change, &changed,
+                                     /*repeatable=*/true));
   // The record follows with the next heartbeat of the shard's leader.
   *response.mutable_shard()->mutable_replicas() = changed.replicas();
   response.mutable_shard()->set_configuration(changed.configuration());
@@ -65,8 +67,9 @@ absl::StatusOr<v1::StepDownResponse> StepDown(Node& node, rpc::ChannelPool* pool
   v1::ShardStepDownRequest step;
   step.set_to(request.to());
   v1::ShardStepDownResponse stepped;
-  TERRANE_RETURN_IF_ERROR(
-      CallLeader(node, pool, request.shard(), deadline, &v1::ShardAdmin::StubInterface::StepDown, step, &stepped));
+  // Not again after an unknown outcome: it would take the lead from whoever just got it.
+  TERRANE_RETURN_IF_ERROR(CallLeader(node, pool, request.shard(), deadline, &v1::ShardAdmin::StubInterface::StepDown,
+                                     step, &stepped, /*repeatable=*/false));
   v1::StepDownResponse response;
   response.set_leader(stepped.leader());
   response.set_leader_endpoint(stepped.leader_endpoint());

@@ -11,7 +11,8 @@ namespace terrane::metadata {
 
 // Both block, on the leader of the metadata service, until the shard's leader has answered; they follow it while it
 // changes. kNotFound: no such shard, or replica; kFailedPrecondition with REPLICA_CONFLICT: the shard's leader refuses,
-// and says why. `pool` is for the calls to shards.
+// and says why. A StepDown whose outcome is unknown is kUnavailable or kDeadlineExceeded: it is not repeated.
+// `pool` is for the calls to shards.
 absl::StatusOr<v1::ChangeReplicaResponse> ChangeReplica(Node& node, rpc::ChannelPool* pool,
                                                         const v1::ChangeReplicaRequest& request,
                                                         MonotonicTime deadline);

@@ -18,7 +18,7 @@ bool WorthAnotherAttempt(const absl::Status& status, bool repeatable) {
 absl::Status LeaderClient::Call(MonotonicTime deadline, const Attempt& attempt,
                                 std::chrono::milliseconds attempt_timeout, bool repeatable) {
   Backoff backoff(kPolicy);
-  absl::Status last = Unavailable("no endpoint of the metadata service is configured");
+  absl::Status last = Unavailable("no endpoint of ", service_, " is configured");
   int hints = 0;
   for (;;) {
     const MonotonicTime now = Clock::System()->Now();
@@ -43,11 +43,12 @@ absl::Status LeaderClient::Call(MonotonicTime deadline, const Attempt& attempt,
         tracker_.Learn(endpoint);
         return last;
       }
-      if (!WorthAnotherAttempt(last, repeatable)) return last;
-      hurry = tracker_.Failed(endpoint, last) && ++hints % 4 != 0;  // two that name each other must not spin
-      if (NobodyAnswered(last) || ReasonOf(last) == v1::ErrorDetail::NOT_LEADER) {
-        last = Annotate(last, StrCat("the metadata service at ", endpoint));
+      const absl::Status answer = last;
+      if (NobodyAnswered(answer) || ReasonOf(answer) == v1::ErrorDetail::NOT_LEADER) {
+        last = Annotate(answer, StrCat(service_, " at ", endpoint));
       }
+      if (!WorthAnotherAttempt(answer, repeatable)) return last;
+      hurry = tracker_.Failed(endpoint, answer) && ++hints % 4 != 0;  // two that name each other must not spin
     }
     if (hurry) continue;
     auto pause = backoff.Next(Clock::System()->Now(), deadline);

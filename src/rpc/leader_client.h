@@ -22,8 +22,9 @@ namespace terrane::rpc {
 // Thread-safe. Blocks its callers: not for callbacks.
 class LeaderClient {
  public:
-  // `pool` must outlive it.
-  LeaderClient(ChannelPool* pool, std::vector<std::string> endpoints) : pool_(pool), tracker_(std::move(endpoints)) {}
+  // `pool` must outlive it. `service` as in "the metadata service at host:port: no answer in time".
+  LeaderClient(ChannelPool* pool, std::vector<std::string> endpoints, std::string service = "the metadata service")
+      : pool_(pool), service_(std::move(service)), tracker_(std::move(endpoints)) {}
 
   using Attempt = std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>;
 
@@ -45,6 +46,7 @@ class LeaderClient {
   bool Pause(std::chrono::nanoseconds pause);
 
   ChannelPool* const pool_;
+  const std::string service_;
   LeaderTracker tracker_;
   std::mutex mutex_;
   std::condition_variable wake_;

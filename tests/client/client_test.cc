@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <deque>
 #include <future>
 #include <mutex>
@@ -13,6 +14,7 @@
 #include "rpc/status.h"
 #include "rpc/stream.h"
 #include "rpc/unary.h"
+#include "terrane/v1/cluster.grpc.pb.h"
 #include "terrane/v1/documents.grpc.pb.h"
 
 namespace terrane::client {
@@ -275,6 +277,25 @@ TEST_F(ClientTest, WhoDoesNotAnswerIsNamed) {
   const absl::Status status = client_->Update("shop.orders", filter_, filter_, {.call = {.deadline = 300ms}}).status();
   EXPECT_THAT(std::string(MessageOf(status)),
               testing::MatchesRegex("proxy 127.0.0.1:[0-9]+: .*\\(given up after [0-9]+ attempts\\)"));
+}
+
+// Takes every step-down, and breaks before it can say so.
+class FakeCluster final : public v1::Cluster::Service {
+ public:
+  FakeCluster() { server_ = *rpc::Server::Start({}, {this}); }
+  grpc::Status StepDown(grpc::ServerContext*, const v1::StepDownRequest*, v1::StepDownResponse*) override {
+    ++asked;
+    return rpc::ToGrpc(Unavailable("the connection broke"));
+  }
+  std::atomic<int> asked = 0;
+  std::unique_ptr<rpc::Server> server_;
+};
+
+TEST(ClientClusterTest, AStepDownThatMayHaveHappenedIsNotRepeated) {
+  FakeCluster cluster;
+  const auto client = *Client::Connect({.proxies = {cluster.server_->address()}});
+  EXPECT_EQ(client->StepDown({}, {.deadline = 300ms}).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(cluster.asked, 1);
 }
 
 TEST(ClientConnectTest, WrongOptionsAreNamed) {

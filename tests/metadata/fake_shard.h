@@ -130,6 +130,10 @@ class FakeShard : public v1::ShardMove::Service, public v1::ShardAdmin::Service 
     return grpc::Status::OK;
   }
 
+  grpc::Status StepDown(grpc::ServerContext*, const v1::ShardStepDownRequest*, v1::ShardStepDownResponse*) override {
+    return Answer("StepDown");
+  }
+
   // What the others see of it; under the caller's care: the server may be asked meanwhile.
   template <typename Fn>
   void Change(Fn fn) {

@@ -311,6 +311,29 @@ TEST_F(ServerTest, AChangeOfLeadersIsToldWithTheMembersOfNow) {
   EXPECT_EQ(event.shards(0).replicas(0).endpoint(), "b:1");
 }
 
+// A second one would take the lead from whoever just got it.
+TEST_F(ServerTest, AStepDownThatMayHaveHappenedIsNotRepeated) {
+  Register("s1", s1_.address());
+  s1_.Fail("StepDown", Unavailable("the connection broke"));
+  v1::StepDownRequest request;
+  v1::StepDownResponse response;
+  request.set_shard("s1");
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(2));
+  auto status = rpc::FromGrpc(cluster_->StepDown(&context, request, &response));
+  EXPECT_EQ(status.ToString(),
+            StrCat("UNAVAILABLE: shard s1: the replica at ", s1_.address(), ": the connection broke"));
+  EXPECT_EQ(s1_.count("StepDown"), 1);
+
+  // It does nothing where nobody leads: that is tried again, and whom it asked is no metadata service.
+  s1_.Fail("StepDown", rpc::NotLeader(""));
+  grpc::ClientContext again;
+  again.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(500));
+  status = rpc::FromGrpc(cluster_->StepDown(&again, request, &response));
+  EXPECT_GT(s1_.count("StepDown"), 2);
+  EXPECT_NE(status.ToString().find(StrCat("shard s1: the replica at ", s1_.address())), std::string::npos) << status;
+}
+
 TEST_F(ServerTest, SplitsAChunkWhereItIsToldOrInTheMiddle) {
   Register("s1", s1_.address());
   auto created = Create("shop.orders");
