@@ -2,6 +2,7 @@
 
 #include "common/status.h"
 #include "metadata/snapshot_file.h"
+#include "migration/stages.h"
 
 namespace terrane::metadata {
 namespace {
@@ -10,6 +11,20 @@ namespace {
 std::chrono::steady_clock::time_point SteadyDeadline(MonotonicTime deadline) {
   const auto left = deadline - Clock::System()->Now();
   return std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(left);
+}
+
+absl::StatusOr<v1::MetadataCommand> Parse(const replication::CommittedEntry& entry) {
+  v1::MetadataCommand command;
+  if (!command.ParseFromArray(entry.data.data(), static_cast<int>(entry.data.size()))) {
+    return DataLoss("entry ", entry.position.value(), " of the metadata log is no command");
+  }
+  // Whoever refused what a newer version carries out would have another state than it from then on.
+  if (command.command_case() == v1::MetadataCommand::COMMAND_NOT_SET ||
+      (command.has_advance_migration() && !migration::IsKnownStage(command.advance_migration().to()))) {
+    return FailedPrecondition("entry ", entry.position.value(),
+                              " of the metadata log is not one that this program knows; start a newer version of it");
+  }
+  return command;
 }
 
 }  // namespace
@@ -81,12 +96,12 @@ absl::Status MetadataStateMachine::Apply(std::span<const replication::CommittedE
   {
     std::unique_lock lock(mutex_);
     for (size_t i = 0; i < batch.size(); ++i) {
-      applied_ = batch[i].position;
-      if (batch[i].internal) continue;
-      v1::MetadataCommand command;
-      if (!command.ParseFromArray(batch[i].data.data(), static_cast<int>(batch[i].data.size()))) {
-        return DataLoss("entry ", batch[i].position.value(), " of the metadata log is no command");
+      if (batch[i].internal) {
+        applied_ = batch[i].position;
+        continue;
       }
+      TERRANE_ASSIGN_OR_RETURN(const v1::MetadataCommand command, Parse(batch[i]));
+      applied_ = batch[i].position;
       Applied applied = state_.Apply(command);
       results[i].value = applied.result;
       if (applied.HasRoutes()) {

@@ -172,6 +172,26 @@ TEST_F(StateMachineTest, ANewerFormatIsRefusedByName) {
   EXPECT_NE(read.status().ToString().find("version 2"), std::string::npos) << read.status();
 }
 
+// Whoever skips what a newer leader wrote has another state than the others from then on.
+TEST_F(StateMachineTest, ACommandOfANewerVersionStopsThisOne) {
+  v1::MetadataCommand unknown;
+  unknown.GetReflection()->MutableUnknownFields(&unknown)->AddLengthDelimited(1000, "of tomorrow");
+  v1::MetadataCommand further;
+  further.mutable_advance_migration()->set_id(1);
+  further.mutable_advance_migration()->set_to(static_cast<v1::Migration::Stage>(99));
+  auto machine = Open();
+  Set(*machine, "a", "1");
+  for (const v1::MetadataCommand& command : {unknown, further}) {
+    const std::string data = command.SerializeAsString();
+    const std::vector<replication::CommittedEntry> batch{{Position(3), Term(1), data, false}};
+    std::vector<replication::ApplyResult> results(1);
+    const absl::Status status = machine->Apply(batch, results);
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
+    EXPECT_NE(status.ToString().find("start a newer version"), std::string::npos) << status;
+    EXPECT_EQ(machine->AppliedPosition(), Position(2));
+  }
+}
+
 TEST_F(StateMachineTest, WaitsEndWhenTheStateIsThereOrWithTheDeadline) {
   auto machine = Open();
   const auto now = Clock::System()->Now();
