@@ -35,8 +35,9 @@ class Watcher : public std::enable_shared_from_this<Watcher> {
     });
     {
       std::lock_guard lock(mutex_);
-      subscription_ = std::move(subscription);
+      if (!over_) subscription_ = std::move(subscription);
     }
+    subscription.reset();  // of one that is over; outside of the lock, for it takes the hub's
     stream_->OnCancel([self = weak_from_this()] {
       if (auto watcher = self.lock()) watcher->PostEnd();
     });
@@ -127,6 +128,8 @@ class MetadataService::Impl final : public v1::Metadata::CallbackService {
             std::lock_guard lock(mutex_);
             watchers_.insert(watcher);
           }
+          // It may have ceased to lead since the barrier, and have cut the others off before this one was among them.
+          if (auto status = node_.CheckLeader(); !status.ok()) return watcher->End(status);
           watcher->Start(node_, from);
         });
   }
