@@ -20,6 +20,12 @@ constexpr int kMapTries = 5;
 // A shard of several replicas that elects a leader just now is asked again, for about three seconds.
 constexpr int kElectionTries = 60;
 constexpr std::chrono::milliseconds kBetweenTries(50);
+// How often a check that waits for shards looks whether it is still wanted.
+constexpr std::chrono::nanoseconds kLook = std::chrono::milliseconds(100);
+
+absl::Status Over() {
+  return absl::CancelledError("the check is not wanted any more, or this node is shutting down");
+}
 
 v1::CheckEvent Event(v1::CheckEvent::Kind kind, std::string text) {
   v1::CheckEvent event;
@@ -41,17 +47,23 @@ struct Audited {
 // Audits with bounded parallelism; results in the order in which they come.
 class Audits {
  public:
-  Audits(Node& node, MonotonicTime deadline) : node_(node), deadline_(deadline) {}
+  Audits(Node& node, MonotonicTime deadline, const std::function<bool()>& over)
+      : node_(node), deadline_(deadline), over_(over) {}
 
   void Add(v1::Chunk chunk, int tries = 0) { waiting_.emplace_back(std::move(chunk), tries); }
 
-  // nullopt: no more.
+  // nullopt: no more. Without a chunk: there was no time for it.
   std::optional<Audited> Next() {
     StartSome();
     std::unique_lock lock(shared_->mutex);
     if (in_flight_ == 0) return std::nullopt;
-    shared_->ready.wait_for(lock, deadline_ - node_.clock()->Now(), [this] { return !shared_->done.empty(); });
+    while (shared_->done.empty() && !over_()) {
+      const std::chrono::nanoseconds left = deadline_ - node_.clock()->Now();
+      if (left.count() <= 0) break;
+      shared_->ready.wait_for(lock, std::min(left, kLook));
+    }
     --in_flight_;
+    if (over_()) return Audited{v1::Chunk(), 0, Over()};
     if (shared_->done.empty())
       return Audited{v1::Chunk(), 0, absl::DeadlineExceededError("the time for the check is over")};
     Audited next = std::move(shared_->done.front());
@@ -86,6 +98,7 @@ class Audits {
 
   Node& node_;
   const MonotonicTime deadline_;
+  const std::function<bool()>& over_;
   std::deque<std::pair<v1::Chunk, int>> waiting_;  // with how often it was tried
   int in_flight_ = 0;
   std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
@@ -116,7 +129,7 @@ std::optional<std::string> JudgeAudit(const Audited& audited, const std::string&
 }  // namespace
 
 absl::Status RunCheck(Node& node, const v1::CheckRequest& request, MonotonicTime deadline,
-                      const std::function<bool(v1::CheckEvent)>& emit) {
+                      const std::function<bool()>& over, const std::function<bool(v1::CheckEvent)>& emit) {
   TERRANE_RETURN_IF_ERROR(node.Barrier(deadline));
   const bool known = request.collection().empty() || node.Read([&](const State& state) {
     return state.FindCollection(request.collection()) != nullptr;
@@ -133,6 +146,8 @@ absl::Status RunCheck(Node& node, const v1::CheckRequest& request, MonotonicTime
     const uint64_t after = node.Read([](const State& state) { return state.revision().value(); });
     if (findings.empty() || after == state.revision()) break;
   }
+  // What the shards did not say by then is no finding.
+  if (over()) return Over();
 
   std::map<uint32_t, std::string> names;
   for (const auto& collection : state.collections()) {
@@ -149,7 +164,7 @@ absl::Status RunCheck(Node& node, const v1::CheckRequest& request, MonotonicTime
     if (!report(std::move(text))) return absl::CancelledError("nobody listens any more");
   }
 
-  Audits audits(node, deadline);
+  Audits audits(node, deadline, over);
   for (const auto& chunk : state.chunks()) {
     auto name = names.find(chunk.collection_id());
     if (name == names.end() || (!request.collection().empty() && name->second != request.collection())) continue;
@@ -159,8 +174,7 @@ absl::Status RunCheck(Node& node, const v1::CheckRequest& request, MonotonicTime
   const int64_t all_chunks = chunks;
   if (!request.skip_documents()) chunks = 0;
   while (auto audited = audits.Next()) {
-    if (absl::IsDeadlineExceeded(audited->answer.status()) && audited->chunk.copy_id() == 0)
-      return audited->answer.status();
+    if (audited->chunk.copy_id() == 0) return audited->answer.status();
     const std::string where =
         StrCat(names[audited->chunk.collection_id()], " ", migration::FromProto(audited->chunk.range()).ToString());
     bool moved = false;

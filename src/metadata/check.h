@@ -23,7 +23,8 @@ std::vector<std::string> CompareMapWithShards(const v1::MetadataState& state, co
                                               const std::string& collection);
 
 // Streams findings as they come, progress, and a summary at the end. `emit` returns false when nobody listens any more.
+// kCancelled soon after `over` is true; it is asked often, on the calling thread.
 absl::Status RunCheck(Node& node, const v1::CheckRequest& request, MonotonicTime deadline,
-                      const std::function<bool(v1::CheckEvent)>& emit);
+                      const std::function<bool()>& over, const std::function<bool(v1::CheckEvent)>& emit);
 
 }  // namespace terrane::metadata

@@ -1,5 +1,7 @@
 #include "metadata/cluster_service.h"
 
+#include <atomic>
+
 #include "common/executor.h"
 #include "common/random.h"
 #include "common/status.h"
@@ -59,7 +61,12 @@ class CollectionsService final : public v1::Collections::CallbackService {
 class ClusterRpc final : public v1::Cluster::CallbackService {
  public:
   ClusterRpc(Node* node, migration::Coordinator* coordinator, rpc::ChannelPool* pool, Executor* executor)
-      : node_(*node), pool_(pool), chunks_(node, coordinator), executor_(executor) {}
+      : node_(*node), pool_(pool), chunks_(node, coordinator), replicas_(node, pool), executor_(executor) {}
+
+  void Cancel() {
+    cancelled_ = true;
+    replicas_.Cancel();
+  }
 
   grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context, const v1::StatusRequest*,
                                    v1::StatusResponse* response) override {
@@ -114,13 +121,13 @@ class ClusterRpc final : public v1::Cluster::CallbackService {
   grpc::ServerUnaryReactor* ChangeReplica(grpc::CallbackServerContext* context, const v1::ChangeReplicaRequest* request,
                                           v1::ChangeReplicaResponse* response) override {
     return rpc::RunBlocking(context, executor_, [=, this](const rpc::Call& call) {
-      return Fill(metadata::ChangeReplica(node_, pool_, *request, call.DeadlineOr(kDefaultDeadline)), response);
+      return Fill(replicas_.ChangeReplica(*request, call.DeadlineOr(kDefaultDeadline)), response);
     });
   }
   grpc::ServerUnaryReactor* StepDown(grpc::CallbackServerContext* context, const v1::StepDownRequest* request,
                                      v1::StepDownResponse* response) override {
     return rpc::RunBlocking(context, executor_, [=, this](const rpc::Call& call) {
-      return Fill(metadata::StepDown(node_, pool_, *request, call.DeadlineOr(kDefaultDeadline)), response);
+      return Fill(replicas_.StepDown(*request, call.DeadlineOr(kDefaultDeadline)), response);
     });
   }
 
@@ -129,8 +136,9 @@ class ClusterRpc final : public v1::Cluster::CallbackService {
     return rpc::RunStream<v1::CheckEvent>(
         context, executor_, [this, request = *request](std::shared_ptr<rpc::ServerStream<v1::CheckEvent>> stream) {
           const MonotonicTime deadline = stream->call().DeadlineOr(kCheckDeadline);
-          stream->Finish(RunCheck(node_, request, deadline,
-                                  [&](v1::CheckEvent event) { return stream->Write(std::move(event)); }));
+          stream->Finish(RunCheck(
+              node_, request, deadline, [&] { return cancelled_ || stream->cancelled(); },
+              [&](v1::CheckEvent event) { return stream->Write(std::move(event)); }));
         });
   }
 
@@ -171,6 +179,8 @@ class ClusterRpc final : public v1::Cluster::CallbackService {
   Node& node_;
   rpc::ChannelPool* const pool_;
   ChunkFrontend chunks_;
+  ReplicaFrontend replicas_;
+  std::atomic<bool> cancelled_ = false;
   Executor* const executor_;
 };
 
@@ -181,6 +191,7 @@ class ClusterService::Impl {
   Impl(Node* node, migration::Coordinator* coordinator, rpc::ChannelPool* pool)
       : executor_("admin", kThreads), collections_(node, &executor_), cluster_(node, coordinator, pool, &executor_) {}
   std::vector<grpc::Service*> services() { return {&collections_, &cluster_}; }
+  void Cancel() { cluster_.Cancel(); }
   void Stop() { executor_.Stop(); }
 
  private:
@@ -196,6 +207,9 @@ ClusterService::~ClusterService() {
 }
 std::vector<grpc::Service*> ClusterService::services() {
   return impl_->services();
+}
+void ClusterService::Cancel() {
+  impl_->Cancel();
 }
 void ClusterService::Stop() {
   impl_->Stop();

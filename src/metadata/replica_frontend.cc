@@ -21,39 +21,51 @@ absl::StatusOr<v1::Shard> Known(Node& node, const std::string& name, MonotonicTi
   return *std::move(shard);
 }
 
-template <typename Request, typename Response>
-absl::Status CallLeader(Node& node, rpc::ChannelPool* pool, const std::string& shard, MonotonicTime deadline,
-                        grpc::Status (v1::ShardAdmin::StubInterface::*method)(grpc::ClientContext*, const Request&,
-                                                                              Response*),
-                        const Request& request, Response* response, bool repeatable) {
-  rpc::LeaderClient leader(pool, node.Endpoints(shard), "the replica");
+}  // namespace
+
+template <typename Method, typename Request, typename Response>
+absl::Status ReplicaFrontend::CallLeader(const std::string& shard, MonotonicTime deadline, Method method,
+                                         const Request& request, Response* response, bool repeatable) {
+  rpc::LeaderClient leader(pool_, node_.Endpoints(shard), "the replica");
+  {
+    std::lock_guard lock(mutex_);
+    if (cancelled_) return absl::CancelledError("shutting down");
+    running_.insert(&leader);
+  }
   const absl::Status status = leader.Call(
       deadline,
       [&](const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext* context) {
         const auto stub = v1::ShardAdmin::NewStub(channel);
-        return (stub.get()->*method)(context, request, response);
+        return (static_cast<v1::ShardAdmin::StubInterface*>(stub.get())->*method)(context, request, response);
       },
       repeatable ? kAttempt : kAllTheTime, repeatable);
+  {
+    std::lock_guard lock(mutex_);
+    running_.erase(&leader);
+  }
   return Annotate(status, "shard " + shard);
 }
 
-}  // namespace
+void ReplicaFrontend::Cancel() {
+  std::lock_guard lock(mutex_);
+  cancelled_ = true;
+  for (rpc::LeaderClient* leader : running_) leader->Cancel();
+}
 
-absl::StatusOr<v1::ChangeReplicaResponse> ChangeReplica(Node& node, rpc::ChannelPool* pool,
-                                                        const v1::ChangeReplicaRequest& request,
-                                                        MonotonicTime deadline) {
+absl::StatusOr<v1::ChangeReplicaResponse> ReplicaFrontend::ChangeReplica(const v1::ChangeReplicaRequest& request,
+                                                                         MonotonicTime deadline) {
   if (request.change() == v1::REPLICA_CHANGE_UNSET) return InvalidArgument("change is missing: ADD, PROMOTE or REMOVE");
   if (request.replica_id() == 0) return InvalidArgument("replica_id is missing; replicas are counted from 1");
   if (request.change() == v1::ADD && request.endpoint().empty()) return InvalidArgument("endpoint is missing");
   v1::ChangeReplicaResponse response;
-  TERRANE_ASSIGN_OR_RETURN(*response.mutable_shard(), Known(node, request.shard(), deadline));
+  TERRANE_ASSIGN_OR_RETURN(*response.mutable_shard(), Known(node_, request.shard(), deadline));
   v1::ChangeShardReplicaRequest change;
   change.set_change(request.change());
   change.set_replica_id(request.replica_id());
   change.set_endpoint(request.endpoint());
   v1::ChangeShardReplicaResponse changed;
-  TERRANE_RETURN_IF_ERROR(CallLeader(node, pool, request.shard(), deadline,
-                                     &v1::ShardAdmin::StubInterface::ChangeReplica, change, &changed,
+  TERRANE_RETURN_IF_ERROR(CallLeader(request.shard(), deadline, &v1::ShardAdmin::StubInterface::ChangeReplica, change,
+                                     &changed,
                                      /*repeatable=*/true));
   // The record follows with the next heartbeat of the shard's leader.
   *response.mutable_shard()->mutable_replicas() = changed.replicas();
@@ -61,15 +73,15 @@ absl::StatusOr<v1::ChangeReplicaResponse> ChangeReplica(Node& node, rpc::Channel
   return response;
 }
 
-absl::StatusOr<v1::StepDownResponse> StepDown(Node& node, rpc::ChannelPool* pool, const v1::StepDownRequest& request,
-                                              MonotonicTime deadline) {
-  TERRANE_RETURN_IF_ERROR(Known(node, request.shard(), deadline).status());
+absl::StatusOr<v1::StepDownResponse> ReplicaFrontend::StepDown(const v1::StepDownRequest& request,
+                                                               MonotonicTime deadline) {
+  TERRANE_RETURN_IF_ERROR(Known(node_, request.shard(), deadline).status());
   v1::ShardStepDownRequest step;
   step.set_to(request.to());
   v1::ShardStepDownResponse stepped;
   // Not again after an unknown outcome: it would take the lead from whoever just got it.
-  TERRANE_RETURN_IF_ERROR(CallLeader(node, pool, request.shard(), deadline, &v1::ShardAdmin::StubInterface::StepDown,
-                                     step, &stepped, /*repeatable=*/false));
+  TERRANE_RETURN_IF_ERROR(CallLeader(request.shard(), deadline, &v1::ShardAdmin::StubInterface::StepDown, step,
+                                     &stepped, /*repeatable=*/false));
   v1::StepDownResponse response;
   response.set_leader(stepped.leader());
   response.set_leader_endpoint(stepped.leader_endpoint());

@@ -55,6 +55,10 @@ class Server final : public MetadataServer {
     if (coordinator_) coordinator_->Stop();
     if (backend_) backend_->Stop();
     if (log_) log_->Stop();
+    // Handlers that wait for shards are answered now. Not before the coordinator has stopped, for which a shard that
+    // refuses for good is a reason to end a move; and a check shall know that it is over before it hears of it.
+    if (cluster_service_) cluster_service_->Cancel();
+    if (shards_) shards_->Cancel();
     refuse.join();
     if (metadata_service_) metadata_service_->Stop();
     if (cluster_service_) cluster_service_->Stop();

@@ -75,19 +75,23 @@ class RpcShardGateway : public ShardGateway {
       : pool_(pool), endpoints_(std::move(endpoints)), executor_("shards", 1) {}
 
   ~RpcShardGateway() override {
-    std::map<grpc::ClientContext*, std::shared_ptr<void>> running;
-    {
-      std::lock_guard lock(mutex_);
-      stopping_ = true;
-      running = running_;
-    }
-    // Without the lock: a cancelled call may come back on this very thread.
-    for (auto& [context, kept] : running) context->TryCancel();
+    Cancel();
     {
       std::unique_lock lock(mutex_);
       idle_.wait(lock, [this] { return running_.empty(); });
     }
     executor_.Stop();
+  }
+
+  void Cancel() override {
+    std::map<grpc::ClientContext*, std::shared_ptr<void>> running;
+    {
+      std::lock_guard lock(mutex_);
+      cancelled_ = true;
+      running = running_;
+    }
+    // Without the lock: a cancelled call may come back on this very thread.
+    for (auto& [context, kept] : running) context->TryCancel();
   }
 
   void Send(const std::string& shard, const StepRequest& request, milliseconds timeout,
@@ -172,20 +176,22 @@ class RpcShardGateway : public ShardGateway {
     rpc::LeaderTracker* tracker = Tracker(shard);
     tracker->SetEndpoints(endpoints_(shard));
     const std::string endpoint = tracker->Current();
-    if (endpoint.empty()) {
-      absl::Status status =
-          rpc::WithReason(NotFound("no shard ", shard, " has registered"), v1::ErrorDetail::NO_SUCH_SHARD);
+    const auto refuse = [&](absl::Status status) {
       (void)executor_.Post([done = std::move(done), status] { done(absl::StatusOr<Response>(status)); });
-      return;
+    };
+    if (endpoint.empty()) {
+      return refuse(rpc::WithReason(NotFound("no shard ", shard, " has registered"), v1::ErrorDetail::NO_SUCH_SHARD));
     }
     auto call = std::make_shared<PendingCall<Request, Response>>();
     call->request = request;
     call->context.set_deadline(std::chrono::system_clock::now() + timeout);
+    bool cancelled = false;
     {
       std::lock_guard lock(mutex_);
-      if (stopping_) return;
-      running_[&call->context] = call;
+      cancelled = cancelled_;
+      if (!cancelled) running_[&call->context] = call;
     }
+    if (cancelled) return refuse(absl::CancelledError("shutting down"));
     start(pool_->Get(endpoint), call.get(), [this, call, tracker, endpoint, shard, done](grpc::Status wire) {
       absl::Status status = rpc::FromGrpc(wire);
       if (status.ok()) {
@@ -205,7 +211,7 @@ class RpcShardGateway : public ShardGateway {
   const EndpointsOf endpoints_;
   std::mutex mutex_;
   std::condition_variable idle_;
-  bool stopping_ = false;
+  bool cancelled_ = false;
   std::map<grpc::ClientContext*, std::shared_ptr<void>> running_;  // calls under way
   std::map<std::string, std::unique_ptr<rpc::LeaderTracker>> trackers_;
   Executor executor_;

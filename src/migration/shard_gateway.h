@@ -29,6 +29,10 @@ class ShardGateway {
   // ShardAdmin.Audit at the leader of `shard`: reads the whole range.
   virtual void Audit(const std::string& shard, const v1::AuditRequest& request, std::chrono::milliseconds timeout,
                      std::function<void(absl::StatusOr<v1::AuditResponse>)> done) = 0;
+
+  // Calls end soon with kCancelled, those under way and later ones. Where they end by themselves nothing needs to be
+  // done.
+  virtual void Cancel() {}
 };
 
 }  // namespace terrane::migration

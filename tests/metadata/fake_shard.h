@@ -4,8 +4,10 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,10 @@ class FakeShard : public v1::ShardMove::Service, public v1::ShardAdmin::Service 
                                                                   static_cast<v1::ShardAdmin::Service*>(this)});
     if (server.ok()) server_ = *std::move(server);
   }
+  ~FakeShard() override {
+    Release();
+    server_.reset();
+  }
   const std::string& address() const { return server_->address(); }
 
   // Steps in the order in which they came: "Pin", "Fence" ...
@@ -39,6 +45,17 @@ class FakeShard : public v1::ShardMove::Service, public v1::ShardAdmin::Service 
   void Fail(const std::string& name, absl::Status status) {
     std::lock_guard lock(mutex_);
     failures_[name] = std::move(status);
+  }
+
+  // Whoever asks for this gets no answer before the release: "Audit", or a step.
+  void Hold(const std::string& name) {
+    std::lock_guard lock(mutex_);
+    held_.insert(name);
+  }
+  void Release() {
+    std::lock_guard lock(mutex_);
+    held_.clear();
+    released_.notify_all();
   }
 
   grpc::Status CreateChunk(grpc::ServerContext*, const v1::CreateChunkStep* step, v1::StepResponse* response) override {
@@ -125,9 +142,11 @@ class FakeShard : public v1::ShardMove::Service, public v1::ShardAdmin::Service 
     return grpc::Status::OK;
   }
   grpc::Status Audit(grpc::ServerContext*, const v1::AuditRequest*, v1::AuditResponse* response) override {
-    std::lock_guard lock(mutex_);
-    *response = audit_;
-    return grpc::Status::OK;
+    {
+      std::lock_guard lock(mutex_);
+      *response = audit_;
+    }
+    return Answer("Audit");
   }
 
   grpc::Status StepDown(grpc::ServerContext*, const v1::ShardStepDownRequest*, v1::ShardStepDownResponse*) override {
@@ -143,8 +162,9 @@ class FakeShard : public v1::ShardMove::Service, public v1::ShardAdmin::Service 
 
  private:
   grpc::Status Answer(const std::string& name) {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     calls_.push_back(name);
+    released_.wait(lock, [&] { return !held_.contains(name); });
     auto failure = failures_.find(name);
     return failure == failures_.end() ? grpc::Status::OK : rpc::ToGrpc(failure->second);
   }
@@ -155,6 +175,8 @@ class FakeShard : public v1::ShardMove::Service, public v1::ShardAdmin::Service 
   }
 
   mutable std::mutex mutex_;
+  std::condition_variable released_;
+  std::set<std::string> held_;
   std::vector<std::string> calls_;
   std::map<std::string, absl::Status> failures_;
   std::map<uint32_t, v1::PrepareCopy> preparing_;

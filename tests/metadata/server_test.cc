@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <future>
+#include <thread>
 
 #include "absl/strings/str_join.h"
 #include "fake_shard.h"
@@ -390,6 +392,37 @@ TEST_F(ServerTest, T11_AMoveIsAbortedOnDemand) {
   EXPECT_GE(s1_.count("EndAttempt"), 1);
   EXPECT_GE(s2_.count("EndAttempt"), 1);
   EXPECT_GE(s2_.count("DropCopy"), 1);
+}
+
+// An audit reads a whole chunk, and a shard may never answer.
+TEST_F(ServerTest, StoppingWaitsForNoShard) {
+  Register("s1", s1_.address());
+  ASSERT_TRUE(Create("shop.orders").ok());
+  s1_.Hold("Audit");
+  s1_.Hold("StepDown");
+  std::vector<v1::CheckEvent> events;
+  std::thread check([&] {
+    grpc::ClientContext context;
+    auto reader = cluster_->Check(&context, v1::CheckRequest());
+    v1::CheckEvent event;
+    while (reader->Read(&event)) events.push_back(event);
+    EXPECT_FALSE(reader->Finish().ok());
+  });
+  std::thread step([&] {
+    grpc::ClientContext context;
+    v1::StepDownRequest request;
+    v1::StepDownResponse response;
+    request.set_shard("s1");
+    EXPECT_FALSE(cluster_->StepDown(&context, request, &response).ok());
+  });
+  EXPECT_TRUE(terrane::testing::Await([&] { return s1_.count("Audit") > 0 && s1_.count("StepDown") == 1; }));
+  auto stopped = std::async(std::launch::async, [&] { server_->Stop(); });
+  EXPECT_EQ(stopped.wait_for(std::chrono::seconds(20)), std::future_status::ready);
+  s1_.Release();  // so that this test ends
+  check.join();
+  step.join();
+  // What was not looked at is no damage.
+  for (const auto& event : events) EXPECT_NE(event.kind(), v1::CheckEvent::FINDING) << event.text();
 }
 
 TEST_F(ServerTest, CheckFindsWhatIsWrong) {
