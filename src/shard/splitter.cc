@@ -106,8 +106,16 @@ absl::StatusOr<EntryResult> Splitter::Finish(const CallState& call, const OwnedC
   TERRANE_ASSIGN_OR_RETURN(const Ownership then, LoadOwnership(*view));
   const OwnedChunk* seen = then.Find(chunk.copy, chunk.range);
   if (seen == nullptr || !seen->side || seen->side->begin != begin) return Aborted("the split was ended meanwhile");
-  TERRANE_ASSIGN_OR_RETURN(ChunkDigest base, storage::ScanDigest(*view, chunk.copy, {chunk.range.min, at},
-                                                                 [&](uint64_t) { return call.Check(*core_->clock); }));
+  const auto pace = [&](uint64_t) { return call.Check(*core_->clock); };
+  TERRANE_ASSIGN_OR_RETURN(ChunkDigest base, storage::ScanDigest(*view, chunk.copy, {chunk.range.min, at}, pace));
+  // Right = total - left: damage on the left would be certified there and blamed on the right.
+  TERRANE_ASSIGN_OR_RETURN(const ChunkDigest rest, storage::ScanDigest(*view, chunk.copy, {at, chunk.range.max}, pace));
+  if (base + rest != seen->digest) {
+    return rpc::WithReason(
+        DataLoss("copy ", chunk.copy.value(), " is damaged and is not split: the scan of ", chunk.range.ToString(),
+                 " gives ", (base + rest).ToString(), ", its running digest is ", seen->digest.ToString()),
+        v1::ErrorDetail::DIGEST_MISMATCH);
+  }
   base -= seen->side->sum;
   v1::ShardEntry split;
   SetChunk(chunk, split.mutable_split());

@@ -76,6 +76,26 @@ TEST_F(UpkeepTest, SplitGoesOnWhereALeaderLeftOff) {
   ExpectSoundCopy();
 }
 
+// The halves' digests come from a scan and from the running one: damage on one side would become the other's.
+TEST_F(UpkeepTest, T33_ASplitCertifiesNoDamage) {
+  InsertMany(0, 200);
+  auto damage = host_->store().NewBatch();
+  damage->PutDocument(kCopy, KeyOf("k3"), IdOf(3), Json(R"({"_id":3,"k":"k3","stale":1})"));
+  ASSERT_TRUE(damage->Commit(host_->store().AppliedPosition()).ok());
+  v1::SplitChunkStep step;
+  step.set_collection_id(kCollection.value());
+  *step.mutable_range() = ToProto(KeyRange{"", std::nullopt});
+  step.set_at(KeyOf("k5"));
+  Splitter splitter(&host_->core());
+  for (int n = 0; n < 2; ++n) {
+    const absl::Status refused = splitter.Split({}, step).status();
+    EXPECT_TRUE(absl::IsDataLoss(refused)) << refused;
+    EXPECT_NE(refused.message().find("copy 10 is damaged"), std::string::npos) << refused;
+    ASSERT_EQ(host_->applier().View()->OfCopy(kCopy).size(), 1u);
+    EXPECT_FALSE(host_->applier().View()->OfCopy(kCopy)[0]->side) << "the split under way is given up";
+  }
+}
+
 TEST_F(UpkeepTest, AuditComparesDiskAndDigestOfOneMoment) {
   InsertMany(0, 500);
   v1::AuditRequest request;
