@@ -26,6 +26,11 @@ absl::Status Applier::Load() {
   TERRANE_ASSIGN_OR_RETURN(ownership_, LoadOwnership(*store_->View()));
   ownership_.TakeChanges();
   scheduled_drops_.clear();
+  {
+    // What was removed was removed from the state before.
+    std::lock_guard lock(finished_drops_->mutex);
+    finished_drops_->done.clear();
+  }
   Publish();
   ScheduleDrops();
   return absl::OkStatus();

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -40,6 +41,10 @@ class ShardFixture : public testing::Test {
     options.store.directory = directory_ / "data";
     options.store.faults = faults_;
     options.retry_lifetime = retry_lifetime_;
+    if (drop_pause_) {  // after few keys
+      options.store.drop_pause = *drop_pause_;
+      options.store.drop_batch_keys = 3;
+    }
     if (disk_usage_) options.store.disk_usage = disk_usage_;
     auto host = ShardHost::Open(std::move(options));
     ASSERT_TRUE(host.ok()) << host.status();
@@ -187,6 +192,7 @@ class ShardFixture : public testing::Test {
   TempDirectory directory_{"shard"};
   std::shared_ptr<storage::FaultInjection> faults_;
   std::function<storage::DiskUsage()> disk_usage_;
+  std::optional<std::chrono::milliseconds> drop_pause_;
   std::chrono::milliseconds retry_lifetime_{std::chrono::minutes(30)};
   std::unique_ptr<ShardHost> host_;
 };

@@ -4,12 +4,14 @@
 #include "shard/splitter.h"
 #include "shard_fixture.h"
 #include "storage/segment.h"
+#include "support/await.h"
 
 namespace terrane::shard {
 namespace {
 
 namespace v1 = terrane::v1;
 using Reason = v1::ErrorDetail;
+using testing::Await;
 
 class SwitchTest : public ShardFixture {
  protected:
@@ -341,6 +343,53 @@ TEST_F(SwitchTest, T22_DroppedCopyIsGoneAndItsSuccessorIsNot) {
     return host_->applier().View()->dropping().empty();
   };
   while (!remembered()) std::this_thread::yield();
+}
+
+// What was removed from the old state is still to be removed from the one that takes its place.
+TEST_F(SwitchTest, T22_ADropIsOwedByTheStateThatIsInstalledToo) {
+  drop_pause_ = std::chrono::milliseconds(500);
+  Restart();
+  v1::ShardInsertRequest request;
+  *request.mutable_route() = RouteTo();
+  for (int i = 0; i < 5; ++i) AddDocument(StrCat(R"({"_id":)", i, R"(,"k":"a)", i, R"("})"), &request);
+  v1::ShardInsertResponse response;
+  ASSERT_TRUE(Insert(request, &response).ok());
+  v1::SplitChunkStep step;
+  step.set_collection_id(kCollection.value());
+  *step.mutable_range() = ToProto(KeyRange{"", std::nullopt});
+  step.set_at(KeyOf("m"));
+  ASSERT_TRUE(Splitter(&host_->core()).Split({}, step).ok());
+  const KeyRange left{"", KeyOf("m")};
+  v1::ShardEntry entry;
+  *entry.mutable_fence() = Fence();
+  *entry.mutable_fence()->mutable_range() = ToProto(left);
+  ASSERT_TRUE(Propose(entry).ok());
+  *entry.mutable_release_copy() = Release();
+  *entry.mutable_release_copy()->mutable_range() = ToProto(left);
+  ASSERT_TRUE(Propose(entry).ok());
+  *entry.mutable_drop_copy() = Drop(kCopy);
+  *entry.mutable_drop_copy()->mutable_range() = ToProto(left);
+  ASSERT_TRUE(Propose(entry).ok());
+  const auto left_over = [&] {
+    const auto view = host_->store().View(kCopy);
+    return (*view)->Documents(kCopy, left, /*for_scan=*/true)->Valid();
+  };
+  // A peer's state of the same position, in which less has been removed.
+  const std::filesystem::path checkpoint = directory_ / "checkpoint";
+  std::filesystem::create_directory(checkpoint);
+  ASSERT_TRUE(host_->store().TakeCheckpoint(checkpoint).ok());
+  ASSERT_TRUE(Await([&] { return !left_over() && host_->store().Statistics().pending_drops == 0; }));
+  const Position position(host_->store().AppliedPosition().value() + 1);
+  host_->proposer().log()->Stop();
+  ASSERT_TRUE(host_->applier().InstallCheckpoint(checkpoint).ok());
+  ASSERT_TRUE(left_over());
+  const replication::CommittedEntry next{.position = position, .term = Term(1), .data = {}, .internal = true};
+  replication::ApplyResult result;
+  ASSERT_TRUE(host_->applier().Apply({&next, 1}, {&result, 1}).ok());
+  const auto ownership = LoadOwnership(*host_->store().View());
+  ASSERT_TRUE(ownership.ok());
+  EXPECT_EQ(ownership->dropping().size(), 1u) << "a restart would leave it where it is";
+  EXPECT_TRUE(Await([&] { return !left_over(); }));
 }
 
 TEST_F(SwitchTest, T62_HalfOfACopyLeavesNothingBehind) {
