@@ -141,11 +141,26 @@ absl::Status VerifyRun::Verify() {
     TERRANE_ASSIGN_OR_RETURN(const OwnedChunk chunk, Chunk());
     TERRANE_ASSIGN_OR_RETURN(const Round result, Compare(chunk));
     if (result.different.empty() && result.scanned == result.running) return AuditOthers(chunk);
+    TERRANE_RETURN_IF_ERROR(MayMend(result));
     for (const KeyRange& range : result.different) TERRANE_RETURN_IF_ERROR(Repair(chunk, range));
     // Equal to the source on disk, so what was scanned is right and the sum is not.
     if (result.different.empty()) TERRANE_RETURN_IF_ERROR(Recertify(chunk, result.scanned - result.running));
   }
   return DataLoss("source and target still differ after ", kMaxRounds, " rounds");
+}
+
+// Repairs and Recertify are entries, which all replicas apply: what sets a damaged one right would set the running
+// digests of the sound ones wrong.
+absl::Status VerifyRun::MayMend(const Round& round) const {
+  if (round.scanned == round.running || !host_->peers) return absl::OkStatus();
+  const std::vector<PeerReplica> others = host_->peers()->Others();
+  if (std::none_of(others.begin(), others.end(), [](const PeerReplica& other) { return other.voter; })) {
+    return absl::OkStatus();
+  }
+  absl::Status damaged = DataLoss("copy ", options_.copy.value(), " is damaged on the target's leader: its scan gives ",
+                                  round.scanned.ToString(), ", its running digest is ", round.running.ToString());
+  LogError("verify", "this replica's copy is damaged", {{"migration", options_.move.id}, {"status", damaged}});
+  return damaged;
 }
 
 // Their running digests follow from the same entries as ours, so each needs only be compared with itself.

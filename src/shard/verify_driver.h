@@ -4,9 +4,10 @@
 // exactly S, the target takes its snapshot there, the tail goes on, and the target hashes the same sub-ranges (traps
 // T29, T30). Sub-ranges that differ are written again through the log; then there is another round. The last one finds
 // nothing, and each side's scan equals its own running digest: from there on the running digests stay comparable. After
-// a repair the target's running digest is set by what was scanned (Recertify). At last every other voter of the target
-// hashes its own copy (peer_audit.h): a damaged one ends the verification by name. Memory: one digest per differing
-// range.
+// a repair the target's running digest is set by what was scanned (Recertify). Where there are other voters, a target
+// whose scan differs from its running digest is damaged itself: that ends the verification by name, with nothing
+// repaired. At last every other voter of the target hashes its own copy (peer_audit.h): a damaged one ends the
+// verification by name. Memory: one digest per differing range.
 #pragma once
 
 #include <condition_variable>
@@ -62,6 +63,7 @@ class VerifyRun {
   void Run();
   absl::Status Verify();
   absl::StatusOr<Round> Compare(const OwnedChunk& chunk);
+  absl::Status MayMend(const Round& round) const;
   absl::Status AuditOthers(const OwnedChunk& chunk) const;
   absl::Status Repair(const OwnedChunk& chunk, const KeyRange& range);
   absl::Status Recertify(const OwnedChunk& chunk, const storage::ChunkDigest& difference);

@@ -83,6 +83,7 @@ class MiniShard {
       if (on_look) std::exchange(on_look, nullptr)();
       return ownership();
     };
+    host.peers = peers;
     imports_ = std::make_unique<ImportManager>(ImportManager::Options{
         .host = std::move(host),
         .make_source =
@@ -126,6 +127,7 @@ class MiniShard {
   const std::string& address() const { return server_->address(); }
 
   ImportDriver::Options driver;
+  std::function<std::unique_ptr<PeerReplicas>()> peers;  // null: a shard of one
   int64_t oplog_scan_bytes = ExportOptions().oplog_scan_bytes;
   std::atomic<int> looks{0};      // of imports at what is owned
   std::function<void()> on_look;  // at the next one, once; to be set while no driver runs

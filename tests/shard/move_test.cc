@@ -135,6 +135,46 @@ TEST_F(MoveTest, T29_T33_WhatDiffersAtTheTargetIsFoundNamedAndMended) {
   Switch();
 }
 
+// One other voter, which says that its copy is sound.
+class SoundPeer final : public PeerReplicas {
+ public:
+  std::vector<PeerReplica> Others() const override { return {{ReplicaId(2), "other"}}; }
+  absl::Status FetchFile(const PeerReplica&, CopyId, const std::string&, int64_t,
+                         const std::function<absl::Status(std::string_view)>&) override {
+    return Unavailable("not asked here");
+  }
+  absl::StatusOr<v1::HoldSegmentResponse> HoldSegment(const PeerReplica&, const v1::HoldSegmentRequest&,
+                                                      std::chrono::milliseconds) override {
+    return Unavailable("not asked here");
+  }
+  absl::StatusOr<Position> Applied(const PeerReplica&) override { return Unavailable("not asked here"); }
+  absl::StatusOr<uint64_t> FreeBytes(const PeerReplica&) override { return Unavailable("not asked here"); }
+  absl::StatusOr<v1::AuditResponse> Audit(const PeerReplica&, const v1::AuditRequest&,
+                                          std::chrono::milliseconds) override {
+    return v1::AuditResponse();
+  }
+  void Stop() override {}
+};
+
+// A repair is for all replicas: what mends the damaged one makes the running digests of the sound ones wrong.
+TEST_F(MoveTest, T33_ADamagedLeaderOfTheTargetIsNamedAndNotMendedAtTheCostOfTheOthers) {
+  target_->peers = [] { return std::make_unique<SoundPeer>(); };
+  target_->Stop();
+  ASSERT_NO_FATAL_FAILURE(target_->Start());
+  CreateChunk();
+  Fill(0, 500);
+  PinAndPrepare();
+  ImportUntilCopied();
+  ASSERT_TRUE(VerifyUntilDone().equal());
+  Tamper(*target_, kTargetCopy, 300, "other content, same count");
+  const storage::ChunkDigest running = target_->applier().View()->OfCopy(kTargetCopy).at(0)->digest;
+  const v1::VerifyStatus verified = VerifyUntilDone(1, /*restart=*/true);
+  EXPECT_FALSE(verified.equal());
+  EXPECT_NE(verified.error().find("copy 20 is damaged on the target's leader"), std::string::npos) << verified.error();
+  EXPECT_EQ(verified.repaired_size(), 0);
+  EXPECT_EQ(LoadOwnership(*target_->store().View())->OfCopy(kTargetCopy).at(0)->digest, running);
+}
+
 TEST_F(MoveTest, T33_ADamagedSourceIsRefusedAndServesOn) {
   CreateChunk();
   Fill(0, 500);
