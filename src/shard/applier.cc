@@ -143,6 +143,13 @@ absl::Status Applier::TakeCheckpoint(const std::filesystem::path& directory) {
 }
 
 absl::Status Applier::InstallCheckpoint(const std::filesystem::path& directory) {
+  {
+    // Requests look at the ownership behind their view of the store. Until what belongs to the new data is known, none
+    // is served: the old one would allow what has moved away meanwhile.
+    auto nothing = std::make_shared<const Ownership>();
+    std::lock_guard lock(view_mutex_);
+    view_.swap(nothing);
+  }
   TERRANE_RETURN_IF_ERROR(store_->InstallCheckpoint(directory));
   return Load();
 }

@@ -122,7 +122,12 @@ class ExportServiceImpl final : public ExportService, public v1::ShardExport::Ca
     TERRANE_ASSIGN_OR_RETURN(storage::CopyReferences references, options_.store->Reference(copy));
     Picture picture;
     picture.ownership = options_.ownership();
-    TERRANE_RETURN_IF_ERROR(CheckExport(*picture.ownership, move, copy, range));
+    absl::Status may = CheckExport(*picture.ownership, move, copy, range);
+    // While another state is put in the place of this one nothing is known here, and that is no answer for good.
+    if (!may.ok() && picture.ownership->All().empty() && !picture.ownership->IsDead(FromProto(move))) {
+      return Unavailable("nothing is owned here, or not yet: ", MessageOf(may));
+    }
+    TERRANE_RETURN_IF_ERROR(may);
     picture.view = options_.store->View(std::move(references));
     return picture;
   }

@@ -392,6 +392,25 @@ TEST_F(SwitchTest, T22_ADropIsOwedByTheStateThatIsInstalledToo) {
   EXPECT_TRUE(Await([&] { return !left_over(); }));
 }
 
+// Between the old data and the ownership of the new nothing is served by the old ownership.
+TEST_F(SwitchTest, T22_NothingIsServedWhileAnotherStateIsInstalled) {
+  ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a"})").ok());
+  const std::filesystem::path checkpoint = directory_ / "checkpoint";
+  std::filesystem::create_directory(checkpoint);
+  ASSERT_TRUE(host_->store().TakeCheckpoint(checkpoint).ok());
+  v1::ShardGetRequest request;
+  *request.mutable_route() = RouteTo();
+  request.mutable_key()->set_shard_key(KeyOf("a"));
+  request.mutable_key()->set_id(IdOf(1));
+  v1::ShardGetResponse response;
+  // It ends in the middle, which is where a request may look.
+  ASSERT_FALSE(host_->applier().InstallCheckpoint(directory_ / "nowhere").ok());
+  const absl::Status refused = Read(&ReadPath::Get, request, &response);
+  EXPECT_EQ(rpc::ReasonOf(refused), Reason::STALE_ROUTE) << refused;
+  ASSERT_TRUE(host_->applier().InstallCheckpoint(checkpoint).ok());
+  EXPECT_EQ(Get("a", 1), R"({"_id":1,"k":"a"})");
+}
+
 TEST_F(SwitchTest, T62_HalfOfACopyLeavesNothingBehind) {
   ASSERT_TRUE(Insert(R"({"_id": 1, "k": "a"})").ok());
   ASSERT_TRUE(Insert(R"({"_id": 2, "k": "n"})").ok());
