@@ -1,8 +1,8 @@
 // Splits with exact digests while writes go on.
 //
 //   SplitBegin at p0      every write below `at` also goes into the side sum
-//   (the leader hashes [min, at) from a snapshot at S >= p0 and reads side(S) from the same snapshot; it hashes the rest
-//   too, and goes on only if both are what the running digest says)
+//   (the leader hashes [min, at) from a snapshot at S >= p0 and reads side(S) from the same snapshot)
+//   (and [at, max): it goes on only if both together are what the running digest says)
 //   Split{base = scan(S) - side(S)}   left = base + side, right = total - left
 #include <utility>
 
