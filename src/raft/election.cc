@@ -125,7 +125,8 @@ void Core::StepPreVote(const Message& message, MonotonicTime now) {
     const MonotonicTime soon = now + 2 * options_.heartbeat_interval;
     if (auto* follower = std::get_if<FollowerRole>(&role_)) {
       follower->election_deadline = std::max(follower->election_deadline, soon);
-    } else if (auto* candidate = std::get_if<CandidateRole>(&role_); candidate->pre && options_.id < message.from) {
+    } else if (auto* candidate = std::get_if<CandidateRole>(&role_);
+               candidate != nullptr && candidate->pre && options_.id < message.from) {
       role_ = FollowerRole{ReplicaId(), std::max(candidate->election_deadline, soon)};
     }
   }

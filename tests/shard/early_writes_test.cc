@@ -208,10 +208,9 @@ TEST_F(EarlyWriteTest, NotBehindAFenceThatWasAppliedWhileItWaited) {
     held.done(wrote.get_future().get());
   });
   EXPECT_TRUE(first->answer.get().ok());
-  FakeLog::Proposal behind = TakeNext();
-  EXPECT_FALSE(behind.synced);
-  LetGo(std::move(behind));
+  const size_t proposals = log_.proposals();
   EXPECT_EQ(rpc::ReasonOf(second->answer.get()), v1::ErrorDetail::CHUNK_FENCED);
+  EXPECT_EQ(log_.proposals(), proposals) << "asked again behind the latch";
 }
 
 // It teaches the shard a greater token, and what is behind it with the old one is refused.

@@ -347,7 +347,7 @@ TEST_F(SwitchTest, T22_DroppedCopyIsGoneAndItsSuccessorIsNot) {
 
 // What was removed from the old state is still to be removed from the one that takes its place.
 TEST_F(SwitchTest, T22_ADropIsOwedByTheStateThatIsInstalledToo) {
-  drop_pause_ = std::chrono::milliseconds(500);
+  drop_pause_ = std::chrono::seconds(2);
   Restart();
   v1::ShardInsertRequest request;
   *request.mutable_route() = RouteTo();

@@ -6,6 +6,7 @@
 #include "rpc/status.h"
 #include "shard/convert.h"
 #include "shard/import_repair.h"
+#include "shard/source_choice.h"
 #include "shard/state_records.h"
 #include "simulation/system.h"
 
@@ -19,6 +20,7 @@ using shard::OwnedChunk;
 namespace {
 
 constexpr Time kCallTimeout = 500ms;
+constexpr uint64_t kAnyReplica = 10;  // one call in so many asks any replica
 constexpr Time kPollWait = 100ms;
 constexpr int64_t kSegmentBytes = 1500;
 constexpr int64_t kRangeBytes = 1000;
@@ -40,7 +42,7 @@ bool Passing(const absl::Status& status) {
 
 }  // namespace
 
-// The replicas of the source shard; each call asks one of them.
+// The replicas of the source shard; each call asks one of them, as SourceChoice says, or now and then any.
 class ImportTask::Source final : public shard::ImportSource {
  public:
   explicit Source(ImportTask* task) : task_(*task) {}
@@ -91,8 +93,10 @@ class ImportTask::Source final : public shard::ImportSource {
     if (task_.stopping()) return MakeStatus(absl::StatusCode::kCancelled, "stopping");
     if (task_.endpoints_.empty()) return Unavailable("no endpoint of the source is known");
     World& world = task_.replica_.world();
-    ShardReplica* from =
-        task_.replica_.system().FindReplica(task_.endpoints_[world.random().Below(task_.endpoints_.size())]);
+    choice_.SetEndpoints(task_.endpoints_);
+    std::string endpoint = choice_.ForBulk(world.now()).endpoint;
+    if (world.random().OneIn(kAnyReplica)) endpoint = task_.endpoints_[world.random().Below(task_.endpoints_.size())];
+    ShardReplica* from = task_.replica_.system().FindReplica(endpoint);
     auto answer = std::make_shared<std::optional<absl::StatusOr<R>>>();
     world.Call<R>(
         &task_.replica_, from, what, kCallTimeout, [from, ask](auto reply) { ask(from, std::move(reply)); },
@@ -102,12 +106,23 @@ class ImportTask::Source final : public shard::ImportSource {
         });
     const bool came = task_.Await([this, answer] { return answer->has_value() || (interruptible_ && interrupted_); },
                                   2 * kCallTimeout);
-    if (answer->has_value()) return **answer;
-    if (came || task_.stopping()) return MakeStatus(absl::StatusCode::kCancelled, "interrupted");
-    return absl::DeadlineExceededError("no answer in time");
+    if (!answer->has_value() && (came || task_.stopping())) {
+      return MakeStatus(absl::StatusCode::kCancelled, "interrupted");
+    }
+    if (!answer->has_value()) *answer = absl::DeadlineExceededError("no answer in time");
+    const absl::Status& status = (*answer)->status();
+    if (status.ok()) {
+      choice_.Worked(endpoint, world.now());
+    } else if (absl::IsDataLoss(status)) {
+      choice_.Damaged(endpoint, world.now());
+    } else {
+      choice_.Failed(endpoint, world.now());
+    }
+    return **answer;
   }
 
   ImportTask& task_;
+  shard::SourceChoice choice_;
   bool interruptible_ = false;
   bool interrupted_ = false;
 };
