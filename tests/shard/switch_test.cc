@@ -355,25 +355,13 @@ TEST_F(SwitchTest, T22_ADropIsOwedByTheStateThatIsInstalledToo) {
   for (int i = 0; i < 30; ++i) AddDocument(StrCat(R"({"_id":)", i, R"(,"k":"a)", i, R"("})"), &request);
   v1::ShardInsertResponse response;
   ASSERT_TRUE(Insert(request, &response).ok());
-  v1::SplitChunkStep step;
-  step.set_collection_id(kCollection.value());
-  *step.mutable_range() = ToProto(KeyRange{"", std::nullopt});
-  step.set_at(KeyOf("m"));
-  ASSERT_TRUE(Splitter(&host_->core()).Split({}, step).ok());
-  const KeyRange left{"", KeyOf("m")};
-  v1::ShardEntry entry;
-  *entry.mutable_fence() = Fence();
-  *entry.mutable_fence()->mutable_range() = ToProto(left);
-  ASSERT_TRUE(Propose(entry).ok());
-  *entry.mutable_release_copy() = Release();
-  *entry.mutable_release_copy()->mutable_range() = ToProto(left);
-  ASSERT_TRUE(Propose(entry).ok());
-  *entry.mutable_drop_copy() = Drop(kCopy);
-  *entry.mutable_drop_copy()->mutable_range() = ToProto(left);
-  ASSERT_TRUE(Propose(entry).ok());
+  SplitAtM();
+  ASSERT_TRUE(DoLeft(Fence(), &v1::ShardEntry::mutable_fence).ok());
+  ASSERT_TRUE(DoLeft(Release(), &v1::ShardEntry::mutable_release_copy).ok());
+  ASSERT_TRUE(DoLeft(Drop(kCopy), &v1::ShardEntry::mutable_drop_copy).ok());
   const auto left_over = [&] {
     const auto view = host_->store().View(kCopy);
-    return (*view)->Documents(kCopy, left, /*for_scan=*/true)->Valid();
+    return (*view)->Documents(kCopy, left_, /*for_scan=*/true)->Valid();
   };
   // A peer's state of the same position, in which less has been removed.
   const std::filesystem::path checkpoint = directory_ / "checkpoint";
