@@ -28,7 +28,7 @@
 namespace terrane::shard {
 
 // Documents have {_id, k, ...}; the shard key is k, so its encoding is that of the string.
-class ShardFixture : public testing::Test {
+class ShardFixture : public ::testing::Test {
  protected:
   static constexpr CopyId kCopy{10};
 

@@ -1,0 +1,99 @@
+// What a shard and its replicas say of themselves, and which of it changes the state.
+#include <gtest/gtest.h>
+
+#include "common/start_number.h"
+#include "metadata/state.h"
+#include "state_fixture.h"
+
+namespace terrane::metadata {
+namespace {
+
+using absl::StatusCode;
+
+class AnnouncementTest : public StateFixture {
+ protected:
+  AnnouncementTest() {
+    AddShard("s1");
+    AddShard("s2");
+  }
+  // A process of s1 says that it is the whole shard.
+  absl::StatusCode Announce(uint64_t replica, uint64_t incarnation, uint64_t starts) {
+    v1::MetadataCommand command;
+    command.mutable_register_shard()->set_name("s1");
+    *command.mutable_register_shard()->add_replicas() = Replica(replica, incarnation, starts);
+    return Code(command);
+  }
+  static v1::ShardReplica Replica(uint64_t id, uint64_t incarnation, uint64_t starts) {
+    v1::ShardReplica replica;
+    replica.set_replica_id(id);
+    replica.set_endpoint(StrCat("s1-", id, ":", incarnation));
+    replica.set_incarnation(incarnation);
+    if (starts > 0) replica.set_start(starts << kStartMarkBits | 1);
+    return replica;
+  }
+  // The shard's leader says who its members are: voters, then learners.
+  void Members(uint64_t position, std::vector<uint64_t> voters, std::vector<uint64_t> learners = {}) {
+    v1::MetadataCommand command;
+    command.mutable_register_shard()->set_name("s1");
+    command.mutable_register_shard()->set_configuration(position);
+    for (uint64_t id : voters) *command.mutable_register_shard()->add_replicas() = Replica(id, 0, 0);
+    for (uint64_t id : learners) {
+      auto* learner = command.mutable_register_shard()->add_replicas();
+      *learner = Replica(id, 0, 0);
+      learner->set_learner(true);
+    }
+    ASSERT_EQ(Code(command), StatusCode::kOk);
+  }
+};
+
+TEST_F(AnnouncementTest, RegistrationAddsAndReplacesReplicas) {
+  const auto revision = state_.revision();
+  AddShard("s1");  // nothing new
+  EXPECT_EQ(state_.revision(), revision);
+  v1::MetadataCommand command;
+  command.mutable_register_shard()->set_name("s1");
+  EXPECT_EQ(Code(command), StatusCode::kOk);  // nothing to say
+  auto* replica = command.mutable_register_shard()->add_replicas();
+  EXPECT_EQ(Code(command), StatusCode::kInvalidArgument);
+  replica->set_replica_id(1);
+  replica->set_endpoint("elsewhere:1");
+  auto moved = Do(command);
+  ASSERT_EQ(moved.delta.shards_size(), 1);
+  replica->set_replica_id(2);
+  EXPECT_EQ(Code(command), StatusCode::kOk);
+  EXPECT_EQ(state_.FindShard("s1")->replicas_size(), 2);
+  command.mutable_register_shard()->set_name("");
+  EXPECT_EQ(Code(command), StatusCode::kInvalidArgument);
+  command.mutable_register_shard()->set_name("s3");
+  command.mutable_register_shard()->clear_replicas();
+  EXPECT_EQ(Code(command), StatusCode::kInvalidArgument);
+  EXPECT_EQ(state_.FindShard("s3"), nullptr);
+}
+
+TEST_F(AnnouncementTest, T51_WhoDoesNotNameItsDirectoryChangesNothing) {
+  ASSERT_EQ(Announce(1, 77, 1), StatusCode::kOk);
+  const std::string before = state_.FindShard("s1")->SerializeAsString();
+  EXPECT_EQ(Announce(1, 0, 0), StatusCode::kOk);  // it only asks which cluster this is
+  EXPECT_EQ(state_.FindShard("s1")->SerializeAsString(), before);
+  EXPECT_EQ(Announce(1, 88, 1), StatusCode::kFailedPrecondition);
+}
+
+TEST_F(AnnouncementTest, T51_ALearnerDoesNotVouchForTheOnlyVoter) {
+  ASSERT_EQ(Announce(1, 77, 1), StatusCode::kOk);
+  Members(5, {1}, {2});
+  EXPECT_EQ(Announce(1, 88, 3), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Announce(1, 77, 2), StatusCode::kOk);
+}
+
+TEST_F(AnnouncementTest, T51_NobodyFoundsAShardOnceMore) {
+  ASSERT_EQ(Announce(1, 77, 1), StatusCode::kOk);
+  Members(5, {1, 2, 3});
+  EXPECT_EQ(Announce(4, 88, 1), StatusCode::kFailedPrecondition) << "--join was forgotten";
+  EXPECT_EQ(Announce(1, 88, 1), StatusCode::kFailedPrecondition) << "a disk that is not mounted";
+  EXPECT_EQ(Announce(1, 77, 2), StatusCode::kOk);
+  // It has begun again from the others, and knows them.
+  EXPECT_EQ(Announce(1, 99, 2), StatusCode::kOk);
+}
+
+}  // namespace
+}  // namespace terrane::metadata
