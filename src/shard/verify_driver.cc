@@ -17,23 +17,8 @@ namespace terrane::shard {
 namespace v1 = terrane::v1;
 namespace {
 
-constexpr int kMaxRounds = 5;
 constexpr std::chrono::milliseconds kFirstPause{20};
 constexpr std::chrono::milliseconds kGreatestPause{1000};
-
-// Worth another try by itself; everything else is an answer.
-bool Passing(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kAborted:
-    case absl::StatusCode::kCancelled:
-    case absl::StatusCode::kResourceExhausted:
-      return true;
-    default:
-      return false;
-  }
-}
 
 }  // namespace
 
@@ -84,6 +69,19 @@ class VerifyRun::Meeting {
   absl::Status failed_;
 };
 
+bool VerifyRun::IsPassing(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kAborted:
+    case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kResourceExhausted:
+      return true;
+    default:
+      return false;
+  }
+}
+
 VerifyRun::VerifyRun(const ImportHost* host, ImportSource* source, const Options& options, Post post)
     : host_(host), source_(source), options_(options), post_(std::move(post)), thread_([this] { Run(); }) {}
 
@@ -116,7 +114,7 @@ void VerifyRun::Run() {
     std::unique_lock lock(mutex_);
     if (cancelled_) return;
     status_.set_error(status.ok() ? "" : std::string(MessageOf(status)));
-    if (status.ok() || !Passing(status)) {
+    if (status.ok() || !IsPassing(status)) {
       status_.set_equal(status.ok());
       status_.set_done(true);
       return;

@@ -40,6 +40,11 @@ class VerifyRun {
   using Post =
       std::function<void(std::function<absl::Status(ImportTail&)> run, std::function<void(absl::Status)> done)>;
 
+  // Rounds that still find a difference end the verification by name.
+  static constexpr int kMaxRounds = 5;
+  // Worth another try by itself; everything else is an answer.
+  static bool IsPassing(const absl::Status& status);
+
   // `host` and `source` outlive it.
   VerifyRun(const ImportHost* host, ImportSource* source, const Options& options, Post post);
   // Ends the run and waits for it.

@@ -9,127 +9,83 @@ absl::Status BadKey(const char* family, std::string_view key) {
   return DataLoss(family, ": a key of ", key.size(), " bytes cannot be taken apart");
 }
 
-class DocumentCursorImpl : public DocumentCursor {
+// A cursor of `Interface` over the keys of one column family. `parse` takes a key apart, or returns nothing, which ends
+// the cursor with kDataLoss.
+template <typename Interface, auto parse>
+class ParsingCursor : public Interface {
  public:
-  DocumentCursorImpl(CopyId copy, std::unique_ptr<RangeIterator> iterator, std::shared_ptr<const void> keep)
-      : keep_(std::move(keep)), copy_(copy), iterator_(std::move(iterator)) {
+  ParsingCursor(const char* family, std::unique_ptr<RangeIterator> iterator, std::shared_ptr<const void> keep)
+      : keep_(std::move(keep)), family_(family), iterator_(std::move(iterator)) {
     Load();
   }
 
-  bool Valid() const override { return valid_; }
-  void Next() override {
+  bool Valid() const final { return parts_.has_value(); }
+  void Next() final {
     iterator_->Next();
     Load();
   }
-  absl::Status status() const override { return bad_.ok() ? iterator_->status() : bad_; }
-  std::string_view shard_key() const override { return parts_.shard_key; }
-  std::string_view id() const override { return parts_.id; }
-  std::string_view document() const override { return iterator_->value(); }
-  void Seek(std::string_view shard_key, std::string_view id) override {
-    iterator_->Seek(DocumentKey(copy_, shard_key, id));
-    Load();
-  }
-  void SeekAfter(std::string_view shard_key, std::string_view id) override {
-    std::string key = DocumentKey(copy_, shard_key, id);
+  absl::Status status() const final { return bad_.ok() ? iterator_->status() : bad_; }
+
+ protected:
+  // To the first key at or after `key`, or after it.
+  void SeekKey(std::string_view key, bool after) {
     iterator_->Seek(key);
-    if (iterator_->Valid() && iterator_->key() == key) iterator_->Next();
+    if (after && iterator_->Valid() && iterator_->key() == key) iterator_->Next();
     Load();
   }
+  const auto& parts() const { return *parts_; }
+  std::string_view value() const { return iterator_->value(); }
 
  private:
   void Load() {
-    valid_ = false;
+    parts_.reset();
     if (!bad_.ok() || !iterator_->Valid()) return;
-    std::optional<DocumentKeyParts> parts = ParseDocumentKey(iterator_->key());
-    if (!parts) {
-      bad_ = BadKey("documents", iterator_->key());
-      return;
-    }
-    parts_ = *parts;
-    valid_ = true;
+    parts_ = parse(iterator_->key());
+    if (!parts_) bad_ = BadKey(family_, iterator_->key());
   }
 
   std::shared_ptr<const void> keep_;  // outlives the iterator
-  CopyId copy_;
+  const char* const family_;
   std::unique_ptr<RangeIterator> iterator_;
-  DocumentKeyParts parts_;
-  bool valid_ = false;
+  decltype(parse(std::string_view())) parts_;  // points into the iterator's key
   absl::Status bad_;
 };
 
-class RetryCursorImpl : public RetryCursor {
+class DocumentCursorImpl final : public ParsingCursor<DocumentCursor, ParseDocumentKey> {
+ public:
+  DocumentCursorImpl(CopyId copy, std::unique_ptr<RangeIterator> iterator, std::shared_ptr<const void> keep)
+      : ParsingCursor("documents", std::move(iterator), std::move(keep)), copy_(copy) {}
+  std::string_view shard_key() const override { return parts().shard_key; }
+  std::string_view id() const override { return parts().id; }
+  std::string_view document() const override { return value(); }
+  void Seek(std::string_view shard_key, std::string_view id) override {
+    SeekKey(DocumentKey(copy_, shard_key, id), /*after=*/false);
+  }
+  void SeekAfter(std::string_view shard_key, std::string_view id) override {
+    SeekKey(DocumentKey(copy_, shard_key, id), /*after=*/true);
+  }
+
+ private:
+  const CopyId copy_;
+};
+
+class RetryCursorImpl final : public ParsingCursor<RetryCursor, ParseRetryKey> {
  public:
   RetryCursorImpl(std::unique_ptr<RangeIterator> iterator, std::shared_ptr<const void> keep)
-      : keep_(std::move(keep)), iterator_(std::move(iterator)) {
-    Load();
-  }
-
-  bool Valid() const override { return valid_; }
-  void Next() override {
-    iterator_->Next();
-    Load();
-  }
-  absl::Status status() const override { return bad_.ok() ? iterator_->status() : bad_; }
-  std::string_view shard_key() const override { return parts_.shard_key; }
-  std::string_view id() const override { return parts_.id; }
-  std::string_view session() const override { return parts_.session; }
-  int64_t statement() const override { return parts_.statement; }
-  std::string_view record() const override { return iterator_->value(); }
-
- private:
-  void Load() {
-    valid_ = false;
-    if (!bad_.ok() || !iterator_->Valid()) return;
-    std::optional<RetryKeyParts> parts = ParseRetryKey(iterator_->key());
-    if (!parts) {
-      bad_ = BadKey("retries", iterator_->key());
-      return;
-    }
-    parts_ = *parts;
-    valid_ = true;
-  }
-
-  std::shared_ptr<const void> keep_;
-  std::unique_ptr<RangeIterator> iterator_;
-  RetryKeyParts parts_;
-  bool valid_ = false;
-  absl::Status bad_;
+      : ParsingCursor("retries", std::move(iterator), std::move(keep)) {}
+  std::string_view shard_key() const override { return parts().shard_key; }
+  std::string_view id() const override { return parts().id; }
+  std::string_view session() const override { return parts().session; }
+  int64_t statement() const override { return parts().statement; }
+  std::string_view record() const override { return value(); }
 };
 
-class OplogCursorImpl : public OplogCursor {
+class OplogCursorImpl final : public ParsingCursor<OplogCursor, ParseOplogKey> {
  public:
   OplogCursorImpl(std::unique_ptr<RangeIterator> iterator, std::shared_ptr<const void> keep)
-      : keep_(std::move(keep)), iterator_(std::move(iterator)) {
-    Load();
-  }
-
-  bool Valid() const override { return valid_; }
-  void Next() override {
-    iterator_->Next();
-    Load();
-  }
-  absl::Status status() const override { return bad_.ok() ? iterator_->status() : bad_; }
-  Position position() const override { return position_; }
-  std::string_view entry() const override { return iterator_->value(); }
-
- private:
-  void Load() {
-    valid_ = false;
-    if (!bad_.ok() || !iterator_->Valid()) return;
-    std::optional<Position> position = ParseOplogKey(iterator_->key());
-    if (!position) {
-      bad_ = BadKey("oplog", iterator_->key());
-      return;
-    }
-    position_ = *position;
-    valid_ = true;
-  }
-
-  std::shared_ptr<const void> keep_;
-  std::unique_ptr<RangeIterator> iterator_;
-  Position position_;
-  bool valid_ = false;
-  absl::Status bad_;
+      : ParsingCursor("oplog", std::move(iterator), std::move(keep)) {}
+  Position position() const override { return parts(); }
+  std::string_view entry() const override { return value(); }
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "shard/import_repair.h"
 #include "shard/source_choice.h"
 #include "shard/state_records.h"
+#include "shard/verify_driver.h"
 #include "simulation/system.h"
 
 namespace terrane::simulation {
@@ -25,20 +26,6 @@ constexpr Time kPollWait = 100ms;
 constexpr int64_t kSegmentBytes = 1500;
 constexpr int64_t kRangeBytes = 1000;
 constexpr size_t kRepairBytes = 150;
-constexpr int kMaxRounds = 5;
-
-bool Passing(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kAborted:
-    case absl::StatusCode::kCancelled:
-    case absl::StatusCode::kResourceExhausted:
-      return true;
-    default:
-      return false;
-  }
-}
 
 }  // namespace
 
@@ -285,7 +272,7 @@ absl::Status ImportTask::Step() {
     tail_valid_ = false;
     verify_.set_error(status.ok() ? "" : std::string(MessageOf(status)));
     verify_not_before_ = replica_.world().now() + 20ms;
-    if (status.ok() || !Passing(status)) {
+    if (status.ok() || !shard::VerifyRun::IsPassing(status)) {
       verify_.set_equal(status.ok());
       verify_.set_done(true);
     }
@@ -344,7 +331,7 @@ absl::Status ImportTask::SpreadFiles(const std::vector<storage::SegmentFile>& fi
 // ---- verification ---------------------------------------------------------------------------------------------------
 
 absl::Status ImportTask::RunVerify() {
-  for (int round = 0; round < kMaxRounds; ++round) {
+  for (int round = 0; round < shard::VerifyRun::kMaxRounds; ++round) {
     TERRANE_ASSIGN_OR_RETURN(const OwnedChunk chunk, Chunk());
     tail_.Refresh(chunk, move_);
     TERRANE_ASSIGN_OR_RETURN(const Round result, Compare(chunk));
@@ -368,7 +355,7 @@ absl::Status ImportTask::RunVerify() {
     ToProto(result.scanned - result.running, recertify->mutable_difference());
     TERRANE_RETURN_IF_ERROR(ProposeImportEntry(host_, std::move(entry), move_).status());
   }
-  return DataLoss("source and target still differ after ", kMaxRounds, " rounds");
+  return DataLoss("source and target still differ after ", shard::VerifyRun::kMaxRounds, " rounds");
 }
 
 absl::StatusOr<ImportTask::Round> ImportTask::Compare(const OwnedChunk& chunk) {

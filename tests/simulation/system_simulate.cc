@@ -1,4 +1,5 @@
-// system_simulate [--seeds N] [--first S] [--seed S] [--ms M] [--no-moves] [--no-faults] [--trace] [--raft ...]
+// system_simulate [--seeds N] [--first S] [--seed S] [--ms M] [--no-moves] [--no-faults] [--keep-going] [--twice]
+//                 [--trace]
 //
 // Runs N seeds of the simulation of the whole system and prints what they met. Exit code 1 with the seed and the
 // command that replays it at the first failure.
@@ -27,10 +28,14 @@ terrane::simulation::SystemOptions running;
 
 int Usage() {
   std::fputs(
-      "usage: system_simulate [--seeds N] [--first S] [--ms M] [--no-moves] [--no-faults] [--trace]\n"
-      "  --seeds N   how many seeds (1000)        --first S   the first of them (1)\n"
-      "  --seed S    only this one                --ms M      virtual time before the faults of a seed end\n"
-      "  --trace     what happens, on stderr\n",
+      "usage: system_simulate [--seeds N] [--first S] [--ms M] [--no-moves] [--no-faults]\n"
+      "                       [--keep-going] [--twice] [--trace]\n"
+      "  --seeds N     how many seeds (1000)      --first S     the first of them (1)\n"
+      "  --seed S      only this one              --ms M        virtual time before the faults of a seed end (2500)\n"
+      "  --no-moves    chunks stay where they are --no-faults   nothing breaks\n"
+      "  --keep-going  name each seed that fails and go on\n"
+      "  --twice       run each seed twice: it fails where the second run differs from the first\n"
+      "  --trace       what happens, on stderr\n",
       stderr);
   return 2;
 }
