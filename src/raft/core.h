@@ -210,7 +210,8 @@ class Core {
   // The latest time at which Tick must be called, unless another call changes it.
   MonotonicTime NextTick() const;
 
-  // A message came in. The host has checked group, start number and that message.to is this replica. Never refuses
+  // A message came in. The host has checked group, start number and that message.to is this replica, and taken
+  // the echo from a heartbeat of who did not know of this replica's start yet. Never refuses
   // loudly: what is old, unknown or not understood is ignored. InstallSnapshot: the host asks WantsSnapshot(), fetches
   // the data, puts index, term, configuration of what it fetched (index >= that of the message) into message.snapshot
   // and only then calls Step: the data comes before the reference. The state machine changes only if Ready::snapshot
@@ -250,6 +251,9 @@ class Core {
   // A write of the log has been under way for 300 ms (true) or has come back (false). A stalled leader sends no
   // heartbeats, takes no proposals and hands on (trap T56); a stalled follower does not campaign.
   void PersistStalled(bool stalled, MonotonicTime now);
+  // The host has heard of a later start of this peer: its clock may have begun anew, so what it had answered before is
+  // not echoed any more.
+  void PeerStarted(ReplicaId peer);
   // False: neither votes nor campaigns (a replica that rejoins after damage, or has not heard a peer yet). True at
   // start.
   void AllowVoting(bool allowed) { may_vote_ = allowed; }

@@ -225,11 +225,19 @@ void Core::StepHeartbeat(const Message& message, MonotonicTime now) {
 // term behind what an earlier one had and nobody has committed.
 void Core::NoteWord(const Message& message, MonotonicTime now) {
   const MonotonicTime at(static_cast<int64_t>(message.echo));
-  // From the future: this clock has begun anew since that answer.
+  // From the future: not of this clock.
   if (message.hint_index == Position(0) || message.echo == 0 || at > now) return;
   const LeaderWord word{message.term, message.hint_index, at};
   const bool same = word_ && word_->term == message.term;
   word_ = same ? LeaderWord{word.term, std::max(word_->committed, word.committed), std::max(word_->at, word.at)} : word;
+}
+
+void Core::PeerStarted(ReplicaId id) {
+  LeaderRole* leader = Leader();
+  Progress* peer = leader != nullptr ? Peer(id) : nullptr;
+  if (peer == nullptr) return;
+  peer->clock = 0;
+  peer->clock_when_sent.clear();
 }
 
 // Says that the follower lives and what it has applied; nothing about its log (trap T46).

@@ -150,6 +150,12 @@ void Replica::TakeBatch(PeerBatch batch) {
     return;
   }
   if (!CheckAcknowledged(batch)) return;
+  if (batch.acknowledged != start_) {
+    // The clock of an earlier start: the machine may have been started anew since.
+    for (raft::Message& message : batch.messages) {
+      if (message.type == raft::MessageType::kHeartbeat) message.echo = 0;
+    }
+  }
   bool named = false;  // the group knows the sender by this very directory
   {
     std::lock_guard lock(mutex_);
@@ -171,7 +177,10 @@ void Replica::TakeBatch(PeerBatch batch) {
   std::lock_guard lock(mutex_);
   if (closed_ || dead_) return;
   const MemberRecord record = RecordOf(core_.configuration(), batch.from);
-  if (record.incarnation == 0 || heard.ok()) heard_[batch.from] = directory_->Known(batch.from);
+  if (record.incarnation == 0 || heard.ok()) {
+    const StartId known = directory_->Known(batch.from);
+    if (std::exchange(heard_[batch.from], known) != known) core_.PeerStarted(batch.from);
+  }
   if (!heard.ok()) {
     const bool old_copy = directory_->Known(batch.from).incarnation == batch.start.incarnation;
     return old_copy ? RefuseLocked(batch, MessageOf(heard)) : FollowOtherDirectoryLocked(std::move(batch));

@@ -247,6 +247,16 @@ TEST(ReplicationTest, AHeartbeatEchoesTheReceiversClockOfBeforeTheLastRoundOfAMa
   answer(3, first + 1, 127);
   EXPECT_EQ(echo(2), 1000u) << "when round + 1 was sent, it had answered this one";
   EXPECT_EQ(leader.core->Word(leader.now)->at, sent[first + 1]);
+  // Its machine is started anew, and its clock with it: what was before is no time on that clock.
+  leader.core->PeerStarted(ReplicaId(2));
+  EXPECT_EQ(echo(2), 0u);
+  for (uint64_t clock = 5; clock < 8; ++clock) {
+    const uint64_t round = sent.rbegin()->first;
+    answer(2, round, clock);
+    answer(3, round, 200);
+    echo(2);
+  }
+  EXPECT_EQ(echo(2), 6u);
 }
 
 TEST(ReplicationTest, T46_AHeartbeatAnswerSaysNothingAboutTheLog) {

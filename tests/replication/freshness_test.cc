@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "replication/transport.h"
+#include "support/clocks.h"
 #include "support/replica_group.h"
 
 namespace terrane::replication {
@@ -61,6 +62,25 @@ TEST(FreshnessTest, AReplicaThatFallsBehindGrowsStale) {
   EXPECT_TRUE(Await([&] { return *group[slow].log->LeaderContact() > lacks; }));
   EXPECT_EQ(group[slow].machine.Data().size(), 2u);
   group.network().SetBatchHook(nullptr);
+}
+
+// Its clock begins anew with the machine; the leader stays, and knows it by a far later time.
+TEST(FreshnessTest, AReplicaWhoseMachineWasStartedAnewIsFreshAgain) {
+  testing::ShiftedClock clocks[2];  // of the life before, and of the one behind it
+  clocks[0].monotonic = std::chrono::hours(200 * 24);
+  int life = 0;
+  ReplicaGroup group(3, [&](ReplicaGroup::Options* options) { options->clock = &clocks[life]; });
+  ASSERT_TRUE(group.StartAll().ok());
+  ASSERT_TRUE(group.ProposeSomewhere("x"));
+  ASSERT_TRUE(group.AwaitEqual(1));
+  const uint64_t leader = group.Leader();
+  const uint64_t rebooted = leader % 3 + 1;
+  ASSERT_TRUE(Await([&] { return group[rebooted].log->LeaderContact().has_value(); }));
+  group.Stop(rebooted);
+  life = 1;
+  ASSERT_TRUE(group.Start(rebooted).ok());
+  EXPECT_TRUE(Await([&] { return group[rebooted].log->LeaderContact().has_value(); }));
+  EXPECT_EQ(group.Leader(), leader) << "a new leader would know nothing of the clock before";
 }
 
 }  // namespace

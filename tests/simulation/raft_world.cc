@@ -92,11 +92,11 @@ void World::Handle(const Event& event) {
   switch (event.type) {
     case EventType::kDeliver: {
       // A message finds whoever lives at the address now.
-      Message message = std::move(messages_[event.slot]);
+      UnderWay under_way = std::move(messages_[event.slot]);
       free_messages_.push_back(event.slot);
       // What was on its way when the network was cut is mostly lost.
-      if (cut_[message.from.value() - 1][event.replica] && Chance(800)) break;
-      if (replica.core) Deliver(&replica, message);
+      if (cut_[under_way.message.from.value() - 1][event.replica] && Chance(800)) break;
+      if (replica.core) Deliver(&replica, std::move(under_way));
       break;
     }
     case EventType::kTick:
@@ -148,7 +148,7 @@ void World::Handle(const Event& event) {
       if (event.slot == cuts_) Heal();
       break;
     case EventType::kFetched: {
-      Message message = std::move(messages_[event.slot]);
+      Message message = std::move(messages_[event.slot].message);
       free_messages_.push_back(event.slot);
       if (alive) Fetched(&replica, std::move(message));
       break;
@@ -170,7 +170,10 @@ Replica* World::Find(ReplicaId id) {
 }
 
 void World::Start(Replica* replica) {
-  ++replica->life;
+  // Sometimes its machine was started anew, and its clock with it.
+  if (++replica->life > 1 && Chance(300)) {
+    replica->clock_offset = Time(static_cast<int64_t>(random_.Below(1'000'000'000))) - now_;
+  }
   replica->checker = InvariantChecker();
   replica->state = replica->durable;
   replica->to_apply.clear();
@@ -274,15 +277,17 @@ void World::Post(const Message& message) {
   Replica* to = Find(message.to);
   if (to == nullptr || cut_[message.from.value() - 1][message.to.value() - 1]) return;
   if (faults_ && Chance(loss_permille_)) return;
+  Replica* from = Find(message.from);
+  const UnderWay under_way{message, from->life, from->heard_life[message.to]};
   int copies = faults_ && Chance(duplicate_permille_) ? 2 : 1;
   for (int i = 0; i < copies; ++i) {
     uint64_t slot = messages_.size();
     if (free_messages_.empty()) {
-      messages_.push_back(message);
+      messages_.push_back(under_way);
     } else {
       slot = free_messages_.back();
       free_messages_.pop_back();
-      messages_[slot] = message;
+      messages_[slot] = under_way;
     }
     Time delay = Between(200us, delay_max_);
     if (faults_ && Chance(late_permille_)) delay = Between(delay_max_, 900ms);
@@ -290,8 +295,17 @@ void World::Post(const Message& message) {
   }
 }
 
-void World::Deliver(Replica* replica, const Message& message) {
+void World::Deliver(Replica* replica, UnderWay under_way) {
+  auto& [message, life, known_life] = under_way;
   if (options_.trace) Trace(ToString(message));
+  uint64_t& heard = replica->heard_life[message.from];
+  if (life > heard) {
+    heard = life;
+    replica->core->PeerStarted(message.from);
+  } else if (life < heard && message.type == MessageType::kHeartbeatAnswer) {
+    message.echo = 0;  // hosts refuse what an earlier start has said; what it says of the log is true for ever
+  }
+  if (known_life != replica->life && message.type == MessageType::kHeartbeat) message.echo = 0;  // as hosts do
   ++counts_.steps;
   if (message.type == MessageType::kInstallSnapshot && message.term >= replica->core->term()) {
     if (replica->core->WantsSnapshot(message, ClockOf(*replica))) {
@@ -308,7 +322,7 @@ void World::Deliver(Replica* replica, const Message& message) {
 void World::Fetch(Replica* replica, const Message& message) {
   replica->fetching = true;
   uint64_t slot = messages_.size();
-  messages_.push_back(message);
+  messages_.push_back({.message = message});
   Schedule(EventType::kFetched, Between(1ms, 200ms), IndexOf(*replica), slot);
 }
 

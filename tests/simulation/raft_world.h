@@ -3,6 +3,7 @@
 
 #include <array>
 #include <deque>
+#include <map>
 #include <optional>
 #include <queue>
 #include <string>
@@ -74,6 +75,7 @@ struct Replica {
   // Its clock: offset + world time * (1 + drift / 1000).
   Time clock_offset{0};
   int64_t clock_drift = 0;
+  std::map<ReplicaId, uint64_t> heard_life;  // of the others, the latest
 };
 
 enum class EventType : uint8_t {
@@ -103,6 +105,12 @@ struct Event {
   friend bool operator>(const Event& a, const Event& b) { return a.at != b.at ? a.at > b.at : a.order > b.order; }
 };
 
+struct UnderWay {
+  Message message;
+  uint64_t life = 0;        // of its sender
+  uint64_t known_life = 0;  // of its receiver, as far as the sender had heard
+};
+
 class World {
  public:
   explicit World(const SimulationOptions& options);
@@ -123,7 +131,7 @@ class World {
   void AfterStep(Replica* replica);
   void TakeReady(Replica* replica);
   void Post(const Message& message);
-  void Deliver(Replica* replica, const Message& message);
+  void Deliver(Replica* replica, UnderWay under_way);
   void Fetch(Replica* replica, const Message& message);
   void Fetched(Replica* replica, Message message);
   void StartDisk(Replica* replica);
@@ -181,7 +189,7 @@ class World {
   uint64_t order_ = 0;
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   std::vector<Replica> replicas_;
-  std::vector<Message> messages_;  // slots of messages under way
+  std::vector<UnderWay> messages_;  // slots
   std::vector<uint64_t> free_messages_;
   std::vector<Update> updates_;  // slots of updates under way
   std::vector<uint64_t> free_updates_;
