@@ -64,32 +64,36 @@ class Comparison {
       return;
     }
     if (!report->second.ok()) return;  // said already
-    const v1::OwnedChunk* owned = FindOwned(*report->second, chunk.copy_id(), chunk.range());
-    if (owned == nullptr) {
+    const auto parts = PartsOf(*report->second, chunk.copy_id(), chunk.range());
+    if (parts.empty()) {
       found_.push_back(StrCat("chunk ", where, " belongs to shard ", chunk.shard(), " (copy ", chunk.copy_id(),
                               "), which has no such chunk"));
-      return;
     }
-    if (!Serves(owned->state())) {
+    for (const v1::OwnedChunk* part : parts) CheckPart(chunk, *part);
+  }
+
+  void CheckPart(const v1::Chunk& chunk, const v1::OwnedChunk& owned) {
+    const std::string where = StrCat(Name(chunk.collection_id()), " ", Range(owned.range()));
+    if (!Serves(owned.state())) {
       // COMPLETE serves by proof; the coordinator is about to tell it.
-      const bool by_proof = owned->state() == v1::OwnedChunk::COMPLETE && chunk.migration_id() != 0;
+      const bool by_proof = owned.state() == v1::OwnedChunk::COMPLETE && chunk.migration_id() != 0;
       if (!by_proof) {
         found_.push_back(StrCat("shard ", chunk.shard(), " should serve chunk ", where, ", but holds it as ",
-                                v1::OwnedChunk::State_Name(owned->state())));
+                                v1::OwnedChunk::State_Name(owned.state())));
       }
       return;
     }
-    if (owned->state() != v1::OwnedChunk::OWNED && chunk.migration_id() == 0) {
+    if (owned.state() != v1::OwnedChunk::OWNED && chunk.migration_id() == 0) {
       found_.push_back(StrCat("chunk ", where, " is fenced on shard ", chunk.shard(), ", but in no move"));
     }
     // A token that the shard has not heard of yet is learned with the first request; one beyond the map's was never
     // given out.
-    if (owned->token() > chunk.token()) {
-      found_.push_back(StrCat("chunk ", where, " has token ", chunk.token(), " in the map, and ", owned->token(),
+    if (owned.token() > chunk.token()) {
+      found_.push_back(StrCat("chunk ", where, " has token ", chunk.token(), " in the map, and ", owned.token(),
                               " on shard ", chunk.shard()));
     }
-    if (owned->token() < chunk.token() && chunk.migration_id() == 0 && owned->state() != v1::OwnedChunk::OWNED) {
-      found_.push_back(StrCat("chunk ", where, " is fenced on shard ", chunk.shard(), " under token ", owned->token(),
+    if (owned.token() < chunk.token() && chunk.migration_id() == 0 && owned.state() != v1::OwnedChunk::OWNED) {
+      found_.push_back(StrCat("chunk ", where, " is fenced on shard ", chunk.shard(), " under token ", owned.token(),
                               ", the map says ", chunk.token()));
     }
   }

@@ -1,6 +1,7 @@
 #include "metadata/collection_frontend.h"
 
 #include <algorithm>
+#include <set>
 
 #include "common/random.h"
 #include "common/status.h"
@@ -134,6 +135,7 @@ absl::StatusOr<v1::ListCollectionsResponse> ListCollections(Node& node, Monotoni
   TERRANE_RETURN_IF_ERROR(node.Barrier(deadline));
   const MonotonicTime patience = node.clock()->Now() + std::chrono::seconds(2);
   const ShardReports reports = DescribeShards(node, std::min(deadline, patience));
+  TERRANE_RETURN_IF_ERROR(NotCutOff(reports));
   struct Sum {
     int64_t documents = 0;
     int64_t bytes = 0;
@@ -160,6 +162,14 @@ absl::StatusOr<v1::ListCollectionsResponse> ListCollections(Node& node, Monotoni
       info->set_chunks(static_cast<int64_t>(entry.chunks.size()));
       info->set_documents(sums[id].documents);
       info->set_bytes(sums[id].bytes);
+      std::set<std::string> silent;
+      for (const auto& [min, chunk] : entry.chunks) {
+        const auto report = reports.find(chunk.shard());
+        if (report != reports.end() && report->second.ok()) continue;
+        info->set_unknown_chunks(info->unknown_chunks() + 1);
+        silent.insert(chunk.shard());
+      }
+      info->mutable_silent_shards()->Add(silent.begin(), silent.end());
     }
     return response;
   });

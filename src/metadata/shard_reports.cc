@@ -17,6 +17,15 @@ namespace {
 constexpr std::chrono::seconds kElectionPatience{3};
 constexpr std::chrono::milliseconds kBetweenRounds(50);
 
+// Modulo 2^128.
+void Add(const v1::Digest& digest, v1::Digest* sum) {
+  const uint64_t low = sum->low() + digest.low();
+  sum->set_high(sum->high() + digest.high() + (low < digest.low() ? 1 : 0));
+  sum->set_low(low);
+  sum->set_count(sum->count() + digest.count());
+  sum->set_bytes(sum->bytes() + digest.bytes());
+}
+
 }  // namespace
 
 ShardReports DescribeShards(Node& node, MonotonicTime deadline) {
@@ -51,11 +60,37 @@ ShardReports DescribeShards(Node& node, MonotonicTime deadline) {
   return reports;
 }
 
-const v1::OwnedChunk* FindOwned(const v1::DescribeResponse& report, uint32_t copy, const v1::KeyRange& range) {
-  for (const auto& chunk : report.ownership().chunks()) {
-    if (chunk.copy_id() == copy && migration::SameRange(chunk.range(), range)) return &chunk;
+absl::Status NotCutOff(const ShardReports& reports) {
+  for (const auto& [name, report] : reports) {
+    if (absl::IsCancelled(report.status())) return Unavailable(MessageOf(report.status()));
   }
-  return nullptr;
+  return absl::OkStatus();
+}
+
+std::vector<const v1::OwnedChunk*> PartsOf(const v1::DescribeResponse& report, uint32_t copy,
+                                           const v1::KeyRange& range) {
+  const KeyRange whole = migration::FromProto(range);
+  std::vector<const v1::OwnedChunk*> parts;
+  for (const auto& chunk : report.ownership().chunks()) {
+    if (chunk.copy_id() == copy && whole.Contains(migration::FromProto(chunk.range()))) parts.push_back(&chunk);
+  }
+  std::sort(parts.begin(), parts.end(),
+            [](const auto* a, const auto* b) { return a->range().min() < b->range().min(); });
+  if (parts.empty() || parts.front()->range().min() != whole.min) return {};
+  for (size_t i = 1; i < parts.size(); ++i) {
+    if (migration::FromProto(parts[i - 1]->range()).max != parts[i]->range().min()) return {};
+  }
+  if (migration::FromProto(parts.back()->range()).max != whole.max) return {};
+  return parts;
+}
+
+v1::ChunkDigest SumOf(const std::vector<const v1::OwnedChunk*>& parts) {
+  v1::ChunkDigest sum;
+  for (const v1::OwnedChunk* part : parts) {
+    Add(part->digest().documents(), sum.mutable_documents());
+    Add(part->digest().retries(), sum.mutable_retries());
+  }
+  return sum;
 }
 
 }  // namespace terrane::metadata

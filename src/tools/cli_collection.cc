@@ -3,6 +3,7 @@
 #include <set>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "common/process.h"
 #include "common/units.h"
 #include "document/builder.h"
@@ -66,6 +67,17 @@ absl::StatusOr<int> RunDrop(Cli& cli, const NameOptions& options) {
   return kExitOk;
 }
 
+// What stands before figures that leave out the chunks of shards that do not answer.
+std::string AtLeast(const v1::CollectionInfo& info) {
+  return info.unknown_chunks() > 0 ? "at least " : "";
+}
+// "s2 does not answer"
+std::string Silence(const v1::CollectionInfo& info) {
+  if (info.silent_shards().empty()) return "";
+  return StrCat(absl::StrJoin(info.silent_shards(), ", "),
+                info.silent_shards_size() == 1 ? " does not answer" : " do not answer");
+}
+
 absl::StatusOr<int> RunList(Cli& cli, const NameOptions&) {
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<client::Client> client, cli.Connect());
   TERRANE_ASSIGN_OR_RETURN(const v1::ListCollectionsResponse list, client->ListCollections(cli.Call()));
@@ -77,10 +89,14 @@ absl::StatusOr<int> RunList(Cli& cli, const NameOptions&) {
   std::vector<std::vector<std::string>> rows;
   for (const v1::CollectionInfo& info : list.collections()) {
     TERRANE_ASSIGN_OR_RETURN(const document::ShardKeyPattern pattern, PatternOf(info.collection()));
-    const v1::Collection::State state = info.collection().state();
-    rows.push_back({info.collection().name(), Plural(info.documents(), "document"), FormatBytes(info.bytes()),
-                    Plural(info.chunks(), "chunk"), pattern.ToString(),
-                    state == v1::Collection::CREATING ? "its shards have not all confirmed their chunks yet" : ""});
+    std::vector<std::string> notes;
+    if (info.collection().state() == v1::Collection::CREATING) {
+      notes.push_back("its shards have not all confirmed their chunks yet");
+    }
+    if (info.unknown_chunks() > 0) notes.push_back(Silence(info));
+    rows.push_back({info.collection().name(), AtLeast(info) + Plural(info.documents(), "document"),
+                    AtLeast(info) + FormatBytes(info.bytes()), Plural(info.chunks(), "chunk"), pattern.ToString(),
+                    absl::StrJoin(notes, "; ")});
   }
   for (const std::string& line : Table({{}, {.right = true}, {.right = true}, {.right = true}, {}, {}}, rows)) {
     cli.Line(line);
@@ -89,7 +105,8 @@ absl::StatusOr<int> RunList(Cli& cli, const NameOptions&) {
 }
 
 struct ShardShare {
-  int64_t chunks = 0, documents = 0, bytes = 0, silent = 0;
+  int64_t chunks = 0, documents = 0, bytes = 0;
+  int64_t silent = 0;  // of `chunks`: not in the sizes
 };
 
 absl::StatusOr<int> RunStats(Cli& cli, const NameOptions& options) {
@@ -112,6 +129,7 @@ absl::StatusOr<int> RunStats(Cli& cli, const NameOptions& options) {
                          .Add("chunks", share.chunks)
                          .Add("documents", share.documents)
                          .Add("bytes", share.bytes)
+                         .Add("unknown_chunks", share.silent)
                          .Finish());
     }
     cli.Line(JsonObject().AddRaw("collection", ToJson(info)).AddRaw("shards", JsonArray(list)).Finish());
@@ -119,10 +137,15 @@ absl::StatusOr<int> RunStats(Cli& cli, const NameOptions& options) {
   }
   TERRANE_ASSIGN_OR_RETURN(const document::ShardKeyPattern pattern, PatternOf(info.collection()));
   const int64_t average = info.documents() > 0 ? info.bytes() / info.documents() : 0;
-  cli.Line(StrCat(options.name, ": ", Plural(info.documents(), "document"), ", ", FormatBytes(info.bytes()), " (",
-                  FormatBytes(average), " each), ", Plural(info.chunks(), "chunk"), ", shard key ",
-                  pattern.ToString()));
+  cli.Line(StrCat(options.name, ": ", AtLeast(info), Plural(info.documents(), "document"), ", ", AtLeast(info),
+                  FormatBytes(info.bytes()), " (", FormatBytes(average), " each), ", Plural(info.chunks(), "chunk"),
+                  ", shard key ", pattern.ToString(), info.unknown_chunks() > 0 ? "; " + Silence(info) : ""));
   for (const auto& [shard, share] : shares) {
+    if (share.silent == share.chunks) {
+      cli.Line(StrCat("  ", absl::StrFormat("%-6s", shard), " ", Plural(share.chunks, "chunk"),
+                      ", size unknown: it does not answer"));
+      continue;
+    }
     cli.Line(StrCat("  ", absl::StrFormat("%-6s", shard), " ", Plural(share.chunks, "chunk"), ", ",
                     Plural(share.documents, "document"), ", ", FormatBytes(share.bytes),
                     share.silent > 0 ? StrCat("; no answer about ", share.silent, " of them") : ""));

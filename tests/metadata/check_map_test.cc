@@ -66,6 +66,43 @@ TEST_F(CheckMapTest, AnOwnerThatLacksItsChunk) {
   ExpectFinding(reports, "which has no such chunk");
 }
 
+// A split that the shard has applied and the map has not heard of, yet or for ever.
+TEST_F(CheckMapTest, AnOwnerThatHasSplitItsChunkFurtherLacksNothing) {
+  const auto cut = [this](const std::string& end, const std::string& begin) {
+    ShardReports reports = Reports();
+    v1::OwnedChunk* left = Owned(&reports, "s2", 0);
+    v1::OwnedChunk right = *left;
+    left->mutable_range()->set_max(end);
+    right.mutable_range()->set_min(begin);
+    // In any order.
+    auto* chunks = reports.at("s2")->mutable_ownership()->mutable_chunks();
+    *chunks->Add() = right;
+    chunks->SwapElements(0, chunks->size() - 1);
+    return reports;
+  };
+  EXPECT_TRUE(Find(cut("k", "k")).empty());
+
+  ExpectFinding(cut("k", "l"), "which has no such chunk");
+  ShardReports short_of_it = cut("k", "k");
+  Owned(&short_of_it, "s2", 0)->mutable_range()->set_max("o");
+  ExpectFinding(short_of_it, "which has no such chunk");
+
+  ShardReports other_copy = cut("k", "k");
+  Owned(&other_copy, "s2", 0)->set_copy_id(50);
+  const auto findings = Find(other_copy);
+  ASSERT_EQ(findings.size(), 2u);
+  EXPECT_NE(findings[0].find("which has no such chunk"), std::string::npos) << findings[0];
+  EXPECT_NE(findings[1].find("two owners are possible"), std::string::npos) << findings[1];
+
+  // What holds for a chunk holds for each part.
+  ShardReports fenced = cut("k", "k");
+  Owned(&fenced, "s2", 0)->set_state(v1::OwnedChunk::WRITE_FENCED);
+  ExpectFinding(fenced, "fenced on shard s2, but in no move");
+  ShardReports ahead = cut("k", "k");
+  Owned(&ahead, "s2", 0)->set_token(9);
+  ExpectFinding(ahead, "has token 1 in the map, and 9 on shard s2");
+}
+
 TEST_F(CheckMapTest, TwoOwners) {
   ShardReports reports = Reports();
   *reports.at("s2")->mutable_ownership()->add_chunks() = reports.at("s1")->ownership().chunks(0);

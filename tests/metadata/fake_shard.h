@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <map>
 #include <mutex>
@@ -36,10 +37,21 @@ class FakeShard : public v1::ShardMove::Service, public v1::ShardAdmin::Service 
     std::lock_guard lock(mutex_);
     return calls_;
   }
+  // How often it was asked to describe itself, which is no step.
+  int described() const {
+    std::lock_guard lock(mutex_);
+    return described_;
+  }
   int count(const std::string& name) const {
     int count = 0;
     for (const auto& call : calls()) count += call == name ? 1 : 0;
     return count;
+  }
+  // How long the last caller of this step was ready to wait, when it came. Known of SplitChunk.
+  std::chrono::nanoseconds time_left(const std::string& name) const {
+    std::lock_guard lock(mutex_);
+    auto found = time_left_.find(name);
+    return found == time_left_.end() ? std::chrono::nanoseconds(0) : found->second;
   }
   // The next calls of this step fail with the status; an OK status: no more.
   void Fail(const std::string& name, absl::Status status) {
@@ -47,7 +59,7 @@ class FakeShard : public v1::ShardMove::Service, public v1::ShardAdmin::Service 
     failures_[name] = std::move(status);
   }
 
-  // Whoever asks for this gets no answer before the release: "Audit", or a step.
+  // Whoever asks for this gets no answer before the release: "Audit", "Describe", or a step.
   void Hold(const std::string& name) {
     std::lock_guard lock(mutex_);
     held_.insert(name);
@@ -69,7 +81,12 @@ class FakeShard : public v1::ShardMove::Service, public v1::ShardAdmin::Service 
     }
     return Step("CreateChunk", response);
   }
-  grpc::Status SplitChunk(grpc::ServerContext*, const v1::SplitChunkStep* step, v1::StepResponse* response) override {
+  grpc::Status SplitChunk(grpc::ServerContext* context, const v1::SplitChunkStep* step,
+                          v1::StepResponse* response) override {
+    {
+      std::lock_guard lock(mutex_);
+      time_left_["SplitChunk"] = context->deadline() - std::chrono::system_clock::now();
+    }
     response->set_at(step->at().empty() ? step->range().min() + "m" : step->at());
     return Step("SplitChunk", response);
   }
@@ -136,7 +153,9 @@ class FakeShard : public v1::ShardMove::Service, public v1::ShardAdmin::Service 
     return Step("Own", response);
   }
   grpc::Status Describe(grpc::ServerContext*, const v1::DescribeRequest*, v1::DescribeResponse* response) override {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    ++described_;
+    released_.wait(lock, [&] { return !held_.contains("Describe"); });
     *response = description_;
     response->set_leader(true);
     return grpc::Status::OK;
@@ -178,7 +197,9 @@ class FakeShard : public v1::ShardMove::Service, public v1::ShardAdmin::Service 
   std::condition_variable released_;
   std::set<std::string> held_;
   std::vector<std::string> calls_;
+  int described_ = 0;
   std::map<std::string, absl::Status> failures_;
+  std::map<std::string, std::chrono::nanoseconds> time_left_;
   std::map<uint32_t, v1::PrepareCopy> preparing_;
   v1::DescribeResponse description_;
   v1::AuditResponse audit_;
