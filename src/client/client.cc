@@ -125,7 +125,8 @@ class GrpcClient : public Client {
     return caller_.Call<ClusterStub>(&ClusterStub::StubInterface::ListChunks, request, options);
   }
   absl::StatusOr<v1::SplitChunkResponse> SplitChunk(v1::SplitChunkRequest request, CallOptions options) override {
-    // Without an idempotency id: a second split at the same key is refused by name, which tells the caller enough.
+    // Without an idempotency id: a second split at the same key joins the first, or is refused by name once that is
+    // done, which tells the caller enough.
     return caller_.Call<ClusterStub>(&ClusterStub::StubInterface::SplitChunk, request, options, Repeat::kNever);
   }
   absl::StatusOr<v1::MoveChunkResponse> MoveChunk(v1::MoveChunkRequest request, CallOptions options) override {

@@ -7,7 +7,6 @@
 #include "metadata/collection_frontend.h"
 #include "metadata/node.h"
 #include "metadata/shard_reports.h"
-#include "metadata/waiting.h"
 #include "migration/coordinator.h"
 #include "migration/ranges.h"
 #include "rpc/status.h"
@@ -15,9 +14,11 @@
 namespace terrane::metadata {
 namespace {
 
-// Not more than a shard needs to hash half a chunk.
-constexpr std::chrono::seconds kSplitTimeout(60);
 constexpr std::chrono::milliseconds kGreatestPause = std::chrono::hours(1);
+
+std::pair<uint32_t, std::string> NameOf(const v1::Chunk& chunk) {
+  return {chunk.collection_id(), chunk.range().min()};
+}
 
 absl::Status NoSuchShard(Node& node, const std::string& name) {
   std::vector<std::string> known;
@@ -36,19 +37,28 @@ absl::Status NoSuchMigration(uint64_t id, uint64_t dead_below) {
 
 }  // namespace
 
-bool ChunkFrontend::Enter(const ChunkName& name, bool split) {
+absl::StatusOr<ChunkFrontend::RunningSplit> ChunkFrontend::BeginSplit(const v1::Chunk& chunk, const std::string& at,
+                                                                      bool* joined) {
+  const ChunkName name = NameOf(chunk);
   std::lock_guard lock(mutex_);
-  int& count = busy_[name];
-  if (split ? count != 0 : count < 0) return false;
-  count += split ? -1 : 1;
-  return true;
+  if (moves_.contains(name)) {
+    return FailedPrecondition("the move of chunk ", migration::FromProto(chunk.range()).ToString(), " begins");
+  }
+  const auto [split, begun] = splits_.try_emplace(name, RunningSplit{.at = at, .answer = {}});
+  *joined = !begun;
+  if (split->second.at != at) {
+    return FailedPrecondition("chunk ", migration::FromProto(chunk.range()).ToString(),
+                              " is being split in another place");
+  }
+  return split->second;
 }
 
-void ChunkFrontend::Leave(const ChunkName& name) {
-  std::lock_guard lock(mutex_);
-  int& count = busy_[name];
-  count += count < 0 ? 1 : -1;
-  if (count == 0) busy_.erase(name);
+void ChunkFrontend::EndSplit(const v1::Chunk& chunk, const RunningSplit& running, SplitAnswer answer) {
+  {
+    std::lock_guard lock(mutex_);
+    splits_.erase(NameOf(chunk));
+  }
+  running.answer.Set(std::move(answer));
 }
 
 absl::StatusOr<v1::Chunk> ChunkFrontend::FindChunk(const std::string& collection, const std::string& key) {
@@ -82,14 +92,12 @@ absl::StatusOr<v1::ListChunksResponse> ChunkFrontend::List(const v1::ListChunksR
   if (!known) return NoSuchCollection(*node_, request.collection());
   const MonotonicTime patience = node_->clock()->Now() + std::chrono::seconds(2);
   const ShardReports reports = DescribeShards(*node_, std::min(deadline, patience));
-  std::map<std::pair<uint32_t, std::string>, const v1::OwnedChunk*> records;  // copy, range.min
-  for (const auto& [name, report] : reports) {
-    if (!report.ok()) continue;
-    for (const auto& chunk : report->ownership().chunks()) records[{chunk.copy_id(), chunk.range().min()}] = &chunk;
-  }
+  TERRANE_RETURN_IF_ERROR(NotCutOff(reports));
   for (auto& info : *response.mutable_chunks()) {
-    auto found = records.find({info.chunk().copy_id(), info.chunk().range().min()});
-    if (found != records.end()) *info.mutable_digest() = found->second->digest();
+    const auto report = reports.find(info.chunk().shard());
+    if (report == reports.end() || !report->second.ok()) continue;
+    const auto parts = PartsOf(*report->second, info.chunk().copy_id(), info.chunk().range());
+    if (!parts.empty()) *info.mutable_digest() = SumOf(parts);
   }
   return response;
 }
@@ -97,36 +105,58 @@ absl::StatusOr<v1::ListChunksResponse> ChunkFrontend::List(const v1::ListChunksR
 absl::StatusOr<v1::SplitChunkResponse> ChunkFrontend::Split(const v1::SplitChunkRequest& request,
                                                             MonotonicTime deadline) {
   TERRANE_RETURN_IF_ERROR(node_->Barrier(deadline));
-  TERRANE_ASSIGN_OR_RETURN(const v1::Chunk chunk,
-                           FindChunk(request.collection(), request.at().empty() ? request.key() : request.at()));
-  const KeyRange range = migration::FromProto(chunk.range());
-  if (!request.at().empty() && request.at() == range.min) {
-    return InvalidArgument("chunk ", range.ToString(), " begins there already");
+  const std::string& key = request.at().empty() ? request.key() : request.at();
+  TERRANE_ASSIGN_OR_RETURN(const v1::Chunk chunk, FindChunk(request.collection(), key));
+  const std::string range = migration::FromProto(chunk.range()).ToString();
+  if (!request.at().empty() && request.at() == chunk.range().min()) {
+    return InvalidArgument("chunk ", range, " begins there already");
   }
-  const ChunkName name(chunk.collection_id(), chunk.range().min());
-  if (!Enter(name, /*split=*/true)) {
-    return FailedPrecondition("chunk ", range.ToString(), " is being split, or its move begins");
+  for (;;) {
+    bool joined = false;
+    TERRANE_ASSIGN_OR_RETURN(const RunningSplit running, BeginSplit(chunk, request.at(), &joined));
+    if (!joined) {
+      SplitAnswer answer = RunSplit(chunk, request, deadline);
+      EndSplit(chunk, running, answer);
+      return answer;
+    }
+    auto answer = running.answer.Wait(deadline);
+    if (!answer) return absl::DeadlineExceededError(StrCat("chunk ", range, " is still being split"));
+    // That one had less time than this one has.
+    if (!absl::IsDeadlineExceeded(answer->status()) || node_->clock()->Now() >= deadline) return *std::move(answer);
   }
-  absl::Cleanup leave = [&] { Leave(name); };
+}
+
+ChunkFrontend::SplitAnswer ChunkFrontend::RunSplit(const v1::Chunk& chunk, const v1::SplitChunkRequest& request,
+                                                   MonotonicTime deadline) {
   // Looked at again: no move can begin from here on.
   TERRANE_ASSIGN_OR_RETURN(const v1::Chunk locked, FindChunk(request.collection(), chunk.range().min()));
+  const std::string range = migration::FromProto(chunk.range()).ToString();
   if (locked.migration_id() != 0) {
     v1::ErrorDetail detail;
     detail.set_reason(v1::ErrorDetail::MIGRATION_CONFLICT);
     detail.set_migration_id(locked.migration_id());
-    return rpc::WithDetail(FailedPrecondition("chunk ", range.ToString(), " is in migration ", locked.migration_id(),
+    return rpc::WithDetail(FailedPrecondition("chunk ", range, " is in migration ", locked.migration_id(),
                                               "; split it when that has ended"),
                            detail);
+  }
+  if (locked.copy_id() != chunk.copy_id() || !migration::SameRange(locked.range(), chunk.range())) {
+    return Aborted("chunk ", range, " was split or moved meanwhile");
   }
   v1::SplitChunkStep step;
   step.set_collection_id(chunk.collection_id());
   *step.mutable_range() = chunk.range();
   step.set_at(request.at());
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - node_->clock()->Now());
   Waiting<absl::StatusOr<migration::StepAnswer>> waiting;
-  node_->shards().Send(chunk.shard(), step, kSplitTimeout,
+  node_->shards().Send(chunk.shard(), step, std::max(left, std::chrono::milliseconds(1)),
                        [waiting](absl::StatusOr<migration::StepAnswer> answer) { waiting.Set(std::move(answer)); });
   auto answer = waiting.Wait(deadline);
-  if (!answer) return absl::DeadlineExceededError(StrCat("shard ", chunk.shard(), " has not split the chunk in time"));
+  if (!answer || absl::IsDeadlineExceeded(answer->status())) {
+    return absl::DeadlineExceededError(
+        StrCat("shard ", chunk.shard(), " has not split the chunk in time: it reads all of ", range, " first"));
+  }
+  // The call was cut off: this node, or the shard's, is being stopped.
+  if (absl::IsCancelled(answer->status())) return Unavailable(MessageOf(answer->status()));
   TERRANE_RETURN_IF_ERROR(answer->status());
   const std::string at = request.at().empty() ? std::get<v1::StepResponse>(**answer).at() : request.at();
   if (at.empty()) return Internal("shard ", chunk.shard(), " did not say where it split the chunk");
@@ -175,11 +205,18 @@ absl::StatusOr<v1::MoveChunkResponse> ChunkFrontend::Move(const v1::MoveChunkReq
   start->set_expected_token(chunk.token());
   start->set_target(request.target());
   start->set_max_pause_ms(request.max_pause_ms());
-  const ChunkName name(chunk.collection_id(), chunk.range().min());
-  if (!Enter(name, /*split=*/false)) {
-    return FailedPrecondition("chunk ", migration::FromProto(chunk.range()).ToString(), " is being split");
+  const ChunkName name = NameOf(chunk);
+  {
+    std::lock_guard lock(mutex_);
+    if (splits_.contains(name)) {
+      return FailedPrecondition("chunk ", migration::FromProto(chunk.range()).ToString(), " is being split");
+    }
+    ++moves_[name];
   }
-  absl::Cleanup leave = [&] { Leave(name); };
+  absl::Cleanup leave = [&] {
+    std::lock_guard lock(mutex_);
+    if (--moves_[name] == 0) moves_.erase(name);
+  };
   TERRANE_ASSIGN_OR_RETURN(v1::CommandResult result, node_->Commit(std::move(command), deadline));
   *response.mutable_migration() = result.migration();
   return response;

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/clock.h"
+#include "metadata/waiting.h"
 #include "terrane/v1/cluster.pb.h"
 
 namespace terrane::migration {
@@ -25,8 +26,13 @@ class ChunkFrontend {
   ChunkFrontend(Node* node, migration::Coordinator* coordinator) : node_(node), coordinator_(coordinator) {}
 
   absl::StatusOr<v1::ListChunksResponse> List(const v1::ListChunksRequest& request, MonotonicTime deadline);
-  // kFailedPrecondition with MIGRATION_CONFLICT while the chunk moves (trap T42), also from the other side: a chunk is
-  // not moved while it is split.
+  // The shard has until `deadline` to read the chunk.
+  //   kFailedPrecondition with MIGRATION_CONFLICT  the chunk moves (trap T42); also from the other side: it is not
+  //   moved
+  //                                                while it is split
+  //   kFailedPrecondition                          it is being split elsewhere. The same split is waited for, and its
+  //                                                answer is the answer; only if that had less time it is tried again
+  //   kDeadlineExceeded                            the shard may have split it all the same. A repetition finds that
   absl::StatusOr<v1::SplitChunkResponse> Split(const v1::SplitChunkRequest& request, MonotonicTime deadline);
   // Registers a move. The same request_id again gets the same one (trap T41).
   absl::StatusOr<v1::MoveChunkResponse> Move(const v1::MoveChunkRequest& request, MonotonicTime deadline);
@@ -41,16 +47,24 @@ class ChunkFrontend {
  private:
   using ChunkName = std::pair<uint32_t, std::string>;  // collection, range.min
 
+  using SplitAnswer = absl::StatusOr<v1::SplitChunkResponse>;
+  struct RunningSplit {
+    std::string at;
+    Waiting<SplitAnswer> answer;
+  };
+
   absl::StatusOr<v1::Chunk> FindChunk(const std::string& collection, const std::string& key);
+  // The split that has begun with this, or that ran already (`joined`). kFailedPrecondition: not now.
+  absl::StatusOr<RunningSplit> BeginSplit(const v1::Chunk& chunk, const std::string& at, bool* joined);
+  SplitAnswer RunSplit(const v1::Chunk& chunk, const v1::SplitChunkRequest& request, MonotonicTime deadline);
+  void EndSplit(const v1::Chunk& chunk, const RunningSplit& running, SplitAnswer answer);
 
   Node* const node_;
   migration::Coordinator* const coordinator_;
-  // Keeps splits of a chunk apart from each other and from the beginning of moves. False: not now.
-  bool Enter(const ChunkName& name, bool split);
-  void Leave(const ChunkName& name);
-
+  // Keeps splits of a chunk apart from each other and from the beginning of moves: no chunk is in both.
   std::mutex mutex_;
-  std::map<ChunkName, int> busy_;  // -1: being split; n: n moves are being registered
+  std::map<ChunkName, RunningSplit> splits_;
+  std::map<ChunkName, int> moves_;  // how many are being registered
 };
 
 }  // namespace terrane::metadata

@@ -20,8 +20,10 @@ namespace terrane::metadata {
 namespace {
 
 constexpr int kThreads = 12;
+constexpr int kSlowThreads = 8;  // for what reads whole chunks
 constexpr std::chrono::seconds kDefaultDeadline(30);
 constexpr std::chrono::hours kCheckDeadline(24);
+constexpr std::chrono::hours kSplitDeadline(1);
 
 template <typename T>
 absl::Status Fill(absl::StatusOr<T> answer, T* response) {
@@ -60,8 +62,14 @@ class CollectionsService final : public v1::Collections::CallbackService {
 
 class ClusterRpc final : public v1::Cluster::CallbackService {
  public:
-  ClusterRpc(Node* node, migration::Coordinator* coordinator, rpc::ChannelPool* pool, Executor* executor)
-      : node_(*node), pool_(pool), chunks_(node, coordinator), replicas_(node, pool), executor_(executor) {}
+  ClusterRpc(Node* node, migration::Coordinator* coordinator, rpc::ChannelPool* pool, Executor* executor,
+             Executor* slow)
+      : node_(*node),
+        pool_(pool),
+        chunks_(node, coordinator),
+        replicas_(node, pool),
+        executor_(executor),
+        slow_(slow) {}
 
   void Cancel() {
     cancelled_ = true;
@@ -80,7 +88,9 @@ class ClusterRpc final : public v1::Cluster::CallbackService {
   }
   grpc::ServerUnaryReactor* SplitChunk(grpc::CallbackServerContext* context, const v1::SplitChunkRequest* request,
                                        v1::SplitChunkResponse* response) override {
-    return Chunks(context, request, response, &ChunkFrontend::Split);
+    return rpc::RunBlocking(context, slow_, [=, this](const rpc::Call& call) {
+      return Fill(chunks_.Split(*request, call.DeadlineOr(kSplitDeadline)), response);
+    });
   }
   grpc::ServerUnaryReactor* MoveChunk(grpc::CallbackServerContext* context, const v1::MoveChunkRequest* request,
                                       v1::MoveChunkResponse* response) override {
@@ -134,7 +144,7 @@ class ClusterRpc final : public v1::Cluster::CallbackService {
   grpc::ServerWriteReactor<v1::CheckEvent>* Check(grpc::CallbackServerContext* context,
                                                   const v1::CheckRequest* request) override {
     return rpc::RunStream<v1::CheckEvent>(
-        context, executor_, [this, request = *request](std::shared_ptr<rpc::ServerStream<v1::CheckEvent>> stream) {
+        context, slow_, [this, request = *request](std::shared_ptr<rpc::ServerStream<v1::CheckEvent>> stream) {
           const MonotonicTime deadline = stream->call().DeadlineOr(kCheckDeadline);
           stream->Finish(RunCheck(
               node_, request, deadline, [&] { return cancelled_ || stream->cancelled(); },
@@ -182,6 +192,7 @@ class ClusterRpc final : public v1::Cluster::CallbackService {
   ReplicaFrontend replicas_;
   std::atomic<bool> cancelled_ = false;
   Executor* const executor_;
+  Executor* const slow_;
 };
 
 }  // namespace
@@ -189,13 +200,20 @@ class ClusterRpc final : public v1::Cluster::CallbackService {
 class ClusterService::Impl {
  public:
   Impl(Node* node, migration::Coordinator* coordinator, rpc::ChannelPool* pool)
-      : executor_("admin", kThreads), collections_(node, &executor_), cluster_(node, coordinator, pool, &executor_) {}
+      : executor_("admin", kThreads),
+        slow_("admin-slow", kSlowThreads),
+        collections_(node, &executor_),
+        cluster_(node, coordinator, pool, &executor_, &slow_) {}
   std::vector<grpc::Service*> services() { return {&collections_, &cluster_}; }
   void Cancel() { cluster_.Cancel(); }
-  void Stop() { executor_.Stop(); }
+  void Stop() {
+    executor_.Stop();
+    slow_.Stop();
+  }
 
  private:
   Executor executor_;
+  Executor slow_;
   CollectionsService collections_;
   ClusterRpc cluster_;
 };

@@ -10,7 +10,9 @@ namespace {
 
 constexpr std::chrono::seconds kDefaultDeadline{30};
 constexpr std::chrono::hours kCheckDeadline{1};
+constexpr std::chrono::hours kSplitDeadline{1};  // it reads the whole chunk
 constexpr std::chrono::seconds kAttemptTimeout{5};
+constexpr std::chrono::hours kAllTheTime{24 * 365};  // that the deadline leaves
 
 // May the request be sent again when its outcome is unknown?
 enum class Repeat { kAlways, kNever };
@@ -20,7 +22,7 @@ grpc::ServerUnaryReactor* Forward(rpc::LeaderClient* metadata, Executor* executo
                                   const Request* request, Response* response,
                                   grpc::Status (Service::StubInterface::*method)(grpc::ClientContext*, const Request&,
                                                                                  Response*),
-                                  Repeat repeat) {
+                                  Repeat repeat, std::chrono::seconds otherwise = kDefaultDeadline) {
   return rpc::RunBlocking(context, executor, [=](const rpc::Call& call) {
     const auto attempt = [&](const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext* client) {
       response->Clear();
@@ -28,8 +30,8 @@ grpc::ServerUnaryReactor* Forward(rpc::LeaderClient* metadata, Executor* executo
       return (static_cast<typename Service::StubInterface*>(stub.get())->*method)(client, *request, response);
     };
     // Something that can not be repeated gets all the time there is.
-    const MonotonicTime deadline = call.DeadlineOr(kDefaultDeadline);
-    return metadata->Call(deadline, attempt, repeat == Repeat::kAlways ? kAttemptTimeout : kDefaultDeadline,
+    const MonotonicTime deadline = call.DeadlineOr(otherwise);
+    return metadata->Call(deadline, attempt, repeat == Repeat::kAlways ? kAttemptTimeout : kAllTheTime,
                           repeat == Repeat::kAlways);
   });
 }
@@ -62,7 +64,8 @@ class CollectionsForwarder final : public v1::Collections::CallbackService {
 
 class ClusterForwarder final : public v1::Cluster::CallbackService {
  public:
-  ClusterForwarder(rpc::LeaderClient* metadata, Executor* executor) : metadata_(metadata), executor_(executor) {}
+  ClusterForwarder(rpc::LeaderClient* metadata, Executor* executor, Executor* slow)
+      : metadata_(metadata), executor_(executor), slow_(slow) {}
 
   grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context, const v1::StatusRequest* request,
                                    v1::StatusResponse* response) override {
@@ -74,7 +77,8 @@ class ClusterForwarder final : public v1::Cluster::CallbackService {
   }
   grpc::ServerUnaryReactor* SplitChunk(grpc::CallbackServerContext* context, const v1::SplitChunkRequest* request,
                                        v1::SplitChunkResponse* response) override {
-    return Pass(context, request, response, &v1::Cluster::StubInterface::SplitChunk, Repeat::kNever);
+    return Forward<v1::Cluster>(metadata_, slow_, context, request, response, &v1::Cluster::StubInterface::SplitChunk,
+                                Repeat::kNever, kSplitDeadline);
   }
   grpc::ServerUnaryReactor* MoveChunk(grpc::CallbackServerContext* context, const v1::MoveChunkRequest* request,
                                       v1::MoveChunkResponse* response) override {
@@ -120,7 +124,7 @@ class ClusterForwarder final : public v1::Cluster::CallbackService {
 
   grpc::ServerWriteReactor<v1::CheckEvent>* Check(grpc::CallbackServerContext* context,
                                                   const v1::CheckRequest* request) override {
-    return rpc::RunStream<v1::CheckEvent>(context, executor_, [this, request](auto stream) {
+    return rpc::RunStream<v1::CheckEvent>(context, slow_, [this, request](auto stream) {
       bool told = false;  // what was told is not told again
       const auto attempt = [&](const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext* client) {
         const auto reader = v1::Cluster::NewStub(channel)->Check(client, *request);
@@ -147,14 +151,16 @@ class ClusterForwarder final : public v1::Cluster::CallbackService {
   }
   rpc::LeaderClient* const metadata_;
   Executor* const executor_;
+  Executor* const slow_;
 };
 
 }  // namespace
 
-std::vector<std::unique_ptr<grpc::Service>> MakeClusterForwarders(rpc::LeaderClient* metadata, Executor* executor) {
+std::vector<std::unique_ptr<grpc::Service>> MakeClusterForwarders(rpc::LeaderClient* metadata, Executor* executor,
+                                                                  Executor* slow) {
   std::vector<std::unique_ptr<grpc::Service>> services;
   services.push_back(std::make_unique<CollectionsForwarder>(metadata, executor));
-  services.push_back(std::make_unique<ClusterForwarder>(metadata, executor));
+  services.push_back(std::make_unique<ClusterForwarder>(metadata, executor, slow));
   return services;
 }
 

@@ -1,5 +1,6 @@
 // Collections and Cluster, the admin services, as a proxy serves them: everything is passed on to the metadata
 // service's leader. Calls wait on workers of their own, so that they never stand in the way of documents.
+// What cannot be repeated gets all the time that its caller gives it.
 #pragma once
 
 #include <memory>
@@ -14,7 +15,9 @@ class Service;
 
 namespace terrane::proxy {
 
-// Both arguments outlive the services.
-std::vector<std::unique_ptr<grpc::Service>> MakeClusterForwarders(rpc::LeaderClient* metadata, Executor* executor);
+// `slow` is for what reads whole chunks, splits and checks: the others do not wait behind it. The arguments outlive the
+// services.
+std::vector<std::unique_ptr<grpc::Service>> MakeClusterForwarders(rpc::LeaderClient* metadata, Executor* executor,
+                                                                  Executor* slow);
 
 }  // namespace terrane::proxy

@@ -21,6 +21,7 @@ namespace terrane::proxy {
 namespace {
 
 constexpr int kAdminWorkers = 8;
+constexpr int kSlowWorkers = 8;          // for what reads whole chunks
 constexpr int kWorkers = 2;              // that send held requests out again
 constexpr int kConnectionsPerShard = 2;  // one HTTP/2 connection is served by one thread at a time
 constexpr std::chrono::seconds kGrace{1};
@@ -42,6 +43,7 @@ class ProxyServerImpl final : public ProxyServer {
       : options_(std::move(options)),
         workers_("proxy", kWorkers),
         admin_("admin", kAdminWorkers, 1024),
+        slow_("admin-slow", kSlowWorkers, 1024),
         metadata_pool_(rpc::ChannelOptions{.tls = options_.tls}),
         metadata_(&metadata_pool_, options_.metadata),
         links_(rpc::ChannelOptions{.tls = options_.tls}, kConnectionsPerShard),
@@ -64,7 +66,7 @@ class ProxyServerImpl final : public ProxyServer {
     calls_ = {&table_, &links_, &holds_, watcher_.get(), &timer_, &in_flight_};
     statements_ = {&calls_, catalog_.get(), &session_, options_.default_deadline};
     services_.push_back(MakeDocumentService(&statements_));
-    for (auto& service : MakeClusterForwarders(&metadata_, &admin_)) services_.push_back(std::move(service));
+    for (auto& service : MakeClusterForwarders(&metadata_, &admin_, &slow_)) services_.push_back(std::move(service));
     std::vector<grpc::Service*> services;
     for (const auto& service : services_) services.push_back(service.get());
     TERRANE_ASSIGN_OR_RETURN(
@@ -90,6 +92,7 @@ class ProxyServerImpl final : public ProxyServer {
     timer_.Stop();
     workers_.Stop();
     admin_.Stop();
+    slow_.Stop();
   }
 
  private:
@@ -97,6 +100,7 @@ class ProxyServerImpl final : public ProxyServer {
   Timer timer_;
   Executor workers_;
   Executor admin_;
+  Executor slow_;
   rpc::ChannelPool metadata_pool_;
   rpc::LeaderClient metadata_;
   routing::RouteTable table_;

@@ -1,6 +1,9 @@
 #include "shard/splitter.h"
 
+#include <algorithm>
+
 #include "common/status.h"
+#include "common/strings.h"
 #include "rpc/status.h"
 #include "shard/convert.h"
 #include "shard/state_records.h"
@@ -11,6 +14,8 @@ namespace v1 = terrane::v1;
 namespace {
 
 constexpr std::chrono::seconds kEntryTimeout(10);
+// How often a call that waits for another one looks whether somebody waits for itself.
+constexpr std::chrono::nanoseconds kLook = std::chrono::milliseconds(50);
 
 void SetChunk(const OwnedChunk& chunk, auto* entry) {
   entry->set_collection_id(chunk.collection.value());
@@ -56,9 +61,35 @@ std::vector<const OwnedChunk*> OwnedParts(const Ownership& ownership, Collection
 
 }  // namespace
 
+absl::Status Splitter::Turn::Wait(const CallState& call) {
+  std::unique_lock lock(splitter_->mutex_);
+  const auto in_the_way = [this](const auto& other) {
+    return other.first == place_.first && other.second.Overlaps(place_.second);
+  };
+  while (std::any_of(splitter_->running_.begin(), splitter_->running_.end(), in_the_way)) {
+    if (absl::Status status = call.Check(*splitter_->core_->clock); !status.ok()) {
+      return Annotate(status, StrCat("chunk ", place_.second.ToString(), " is being split"));
+    }
+    splitter_->over_.wait_for(lock, kLook);
+  }
+  splitter_->running_.push_back(place_);
+  mine_ = true;
+  return absl::OkStatus();
+}
+
+Splitter::Turn::~Turn() {
+  if (!mine_) return;
+  std::lock_guard lock(splitter_->mutex_);
+  std::erase(splitter_->running_, place_);
+  splitter_->over_.notify_all();
+}
+
 absl::StatusOr<Splitter::Result> Splitter::Split(const CallState& call, const v1::SplitChunkStep& step) {
   TERRANE_RETURN_IF_ERROR(core_->proposer->ServingTerm().status());
   const KeyRange range = FromProto(step.range());
+  Turn turn(this, CollectionId(step.collection_id()), range);
+  TERRANE_RETURN_IF_ERROR(turn.Wait(call));
+  TERRANE_RETURN_IF_ERROR(core_->proposer->ServingTerm().status());  // that may have taken a while
   const auto ownership = core_->applier->View();
   const auto parts = OwnedParts(*ownership, CollectionId(step.collection_id()), range);
   if (parts.empty()) {
@@ -94,7 +125,7 @@ absl::StatusOr<EntryResult> Splitter::Begin(const OwnedChunk& chunk, const std::
   begin.mutable_split_begin()->set_at(at);
   TERRANE_ASSIGN_OR_RETURN(EntryResult begun, core_->proposer->ProposeAndWait(begin, kEntryTimeout));
   if (begun.outcome != Outcome::kConflict || begun.position.value() == 0) return begun;
-  // A split that nobody finishes any more, of a leader before; or one that runs right now, which will notice.
+  // A split that nobody finishes any more, of a leader before: it is our turn, so none runs here.
   TERRANE_RETURN_IF_ERROR(core_->proposer->ProposeAndWait(EndOf(chunk, begun.position), kEntryTimeout).status());
   return core_->proposer->ProposeAndWait(std::move(begin), kEntryTimeout);
 }

@@ -154,7 +154,7 @@ int RunCli(int argc, const char* const* argv, std::ostream& out, std::ostream& e
   app.add_option("--tls-ca", cli.tls_ca, "PEM file with whom to trust")->type_name("FILE");
   AddDuration(
       &app, "--deadline", [&cli](auto duration) { cli.deadline = duration; },
-      "How long a call may take, or a step of a long one; 10s, a batch of an import 30s");
+      "How long a call may take, or a step of a long one; 10s, a batch of an import 30s, a split 10m");
 
   AddClusterCommands(app, cli);
   AddStatusCommands(app, cli);

@@ -21,6 +21,7 @@ struct SplitOptions {
   std::string at;
 };
 
+constexpr std::chrono::minutes kSplitDeadline(10);  // unless --deadline says otherwise: it reads the whole chunk
 constexpr std::chrono::milliseconds kLeastPause(1);
 constexpr std::chrono::milliseconds kGreatestPause(2000);  // what a switch may cost at most
 
@@ -87,13 +88,21 @@ absl::StatusOr<int> RunSplit(Cli& cli, const SplitOptions& options) {
   } else {
     TERRANE_ASSIGN_OR_RETURN(*request.mutable_key(), EncodeKey(pattern, options.key, "--key"));
   }
-  TERRANE_ASSIGN_OR_RETURN(const v1::SplitChunkResponse response, client->SplitChunk(std::move(request), cli.Call()));
+  const std::chrono::milliseconds deadline = cli.deadline.value_or(kSplitDeadline);
+  const absl::StatusOr<v1::SplitChunkResponse> response =
+      client->SplitChunk(std::move(request), {.deadline = deadline});
+  if (absl::IsDeadlineExceeded(response.status())) {
+    return absl::DeadlineExceededError(StrCat(MessageOf(response.status()), ". It had ",
+                                              FormatMillis(static_cast<double>(deadline.count())),
+                                              "; a longer --deadline gives it more"));
+  }
+  TERRANE_RETURN_IF_ERROR(response.status());
   if (cli.json) {
-    cli.Line(ToJson(response));
+    cli.Line(ToJson(*response));
     return kExitOk;
   }
   cli.Line("split into");
-  for (const v1::Chunk& chunk : response.chunks()) {
+  for (const v1::Chunk& chunk : response->chunks()) {
     cli.Line(StrCat("  ", DescribeRange(chunk.range(), pattern), " on ", chunk.shard()));
   }
   return kExitOk;

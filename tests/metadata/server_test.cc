@@ -364,6 +364,141 @@ TEST_F(ServerTest, SplitsAChunkWhereItIsToldOrInTheMiddle) {
   EXPECT_EQ(split(min, "").status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
+// Half of a chunk is not the chunk: the shard has split it, the map has not heard of that.
+TEST_F(ServerTest, AChunkOfSeveralPartsHasTheSumOfTheirSizes) {
+  Register("s1", s1_.address());
+  auto created = Create("shop.orders");
+  ASSERT_TRUE(created.ok()) << created.status();
+  ASSERT_TRUE(created->chunks(3).range().unbounded());
+  constexpr uint64_t kHighBit = uint64_t{1} << 63;
+  const auto fill = [](v1::OwnedChunk* part, int64_t count) {
+    part->mutable_digest()->mutable_documents()->set_high(1);
+    part->mutable_digest()->mutable_documents()->set_low(kHighBit);
+    part->mutable_digest()->mutable_documents()->set_count(count);
+    part->mutable_digest()->mutable_documents()->set_bytes(10 * count);
+    part->mutable_digest()->mutable_retries()->set_count(1);
+  };
+  s1_.Change([&](v1::DescribeResponse* description, v1::AuditResponse*) {
+    for (auto& chunk : *description->mutable_ownership()->mutable_chunks()) fill(&chunk, 1);
+    // The last one in two parts, and one of which a part is missing.
+    auto* chunks = description->mutable_ownership()->mutable_chunks();
+    const auto cut = [&](const v1::Chunk& chunk, const std::string& at, int64_t count) {
+      for (auto& left : *chunks) {
+        if (left.range().min() != chunk.range().min()) continue;
+        v1::OwnedChunk right = left;
+        left.mutable_range()->set_max(at);
+        left.mutable_range()->set_unbounded(false);
+        right.mutable_range()->set_min(at);
+        fill(&right, count);
+        *chunks->Add() = right;
+        return;
+      }
+    };
+    cut(created->chunks(3), created->chunks(3).range().min() + "m", 4);
+    cut(created->chunks(1), created->chunks(1).range().min() + "m", 1);
+    chunks->RemoveLast();
+  });
+  grpc::ClientContext context;
+  v1::ListChunksResponse list;
+  ASSERT_TRUE(cluster_->ListChunks(&context, v1::ListChunksRequest(), &list).ok());
+  ASSERT_EQ(list.chunks_size(), 4);
+  EXPECT_EQ(list.chunks(0).digest().documents().count(), 1);
+  EXPECT_FALSE(list.chunks(1).has_digest()) << list.chunks(1).DebugString();
+  const v1::ChunkDigest& sum = list.chunks(3).digest();
+  EXPECT_EQ(sum.documents().count(), 5);
+  EXPECT_EQ(sum.documents().bytes(), 50);
+  EXPECT_EQ(sum.documents().high(), 3u) << "1 + 1 and the carry";
+  EXPECT_EQ(sum.documents().low(), 0u);
+  EXPECT_EQ(sum.retries().count(), 2);
+  const auto checked = Check();
+  EXPECT_EQ(checked.back().findings(), 1) << "the part that is missing";
+}
+
+TEST_F(ServerTest, WhatAShardDoesNotSayIsMissingByName) {
+  Register("s1", s1_.address());
+  auto silent = std::make_unique<FakeShard>();
+  Register("s3", silent->address());
+  ASSERT_TRUE(Create("shop.orders").ok());
+  const auto fill = [](v1::DescribeResponse* description, v1::AuditResponse*) {
+    for (auto& chunk : *description->mutable_ownership()->mutable_chunks()) {
+      chunk.mutable_digest()->mutable_documents()->set_count(10);
+      chunk.mutable_digest()->mutable_documents()->set_bytes(100);
+    }
+  };
+  s1_.Change(fill);
+  silent->Change(fill);
+  const auto list = [this] {
+    grpc::ClientContext context;
+    v1::ListCollectionsResponse response;
+    EXPECT_TRUE(collections_->List(&context, v1::ListCollectionsRequest(), &response).ok());
+    return response;
+  };
+  v1::ListCollectionsResponse whole = list();
+  ASSERT_EQ(whole.collections_size(), 1);
+  EXPECT_EQ(whole.collections(0).documents(), 80);
+  EXPECT_EQ(whole.collections(0).unknown_chunks(), 0);
+  EXPECT_EQ(whole.collections(0).silent_shards_size(), 0);
+  silent.reset();
+  v1::ListCollectionsResponse part = list();
+  ASSERT_EQ(part.collections_size(), 1);
+  EXPECT_EQ(part.collections(0).documents(), 40);
+  EXPECT_EQ(part.collections(0).bytes(), 400);
+  EXPECT_EQ(part.collections(0).chunks(), 8);
+  EXPECT_EQ(part.collections(0).unknown_chunks(), 4);
+  EXPECT_EQ(absl::StrJoin(part.collections(0).silent_shards(), " "), "s3");
+}
+
+// A split reads the whole chunk: the shard has as long for it as the caller waits. Who asks again meanwhile gets the
+// same answer, and no second split.
+TEST_F(ServerTest, ASplitHasTheTimeOfItsCallerAndIsJoined) {
+  Register("s1", s1_.address());
+  auto created = Create("shop.orders");
+  ASSERT_TRUE(created.ok()) << created.status();
+  const std::string min = created->chunks(1).range().min();
+  const auto split = [&](const std::string& at, std::chrono::seconds deadline) {
+    return std::async(std::launch::async, [=, this]() -> absl::StatusOr<v1::SplitChunkResponse> {
+      v1::SplitChunkRequest request;
+      v1::SplitChunkResponse response;
+      request.set_collection("shop.orders");
+      request.set_key(min);
+      request.set_at(at);
+      grpc::ClientContext context;
+      if (deadline.count() > 0) context.set_deadline(std::chrono::system_clock::now() + deadline);
+      auto status = rpc::FromGrpc(cluster_->SplitChunk(&context, request, &response));
+      if (!status.ok()) return status;
+      return response;
+    });
+  };
+  s1_.Hold("SplitChunk");
+  auto first = split("", std::chrono::seconds(1000));
+  ASSERT_TRUE(terrane::testing::Await([&] { return s1_.count("SplitChunk") == 1; }));
+  EXPECT_GT(s1_.time_left("SplitChunk"), std::chrono::seconds(900));
+  EXPECT_LT(s1_.time_left("SplitChunk"), std::chrono::seconds(1030)) << "gRPC rounds it up";
+  auto again = split("", std::chrono::seconds(1000));
+  auto elsewhere = split(min + "a", std::chrono::seconds(20)).get();
+  EXPECT_EQ(elsewhere.status().code(), absl::StatusCode::kFailedPrecondition) << elsewhere.status();
+  EXPECT_NE(elsewhere.status().message().find("is being split"), std::string::npos) << elsewhere.status();
+  // Whoever waits less is told so, and ends nothing.
+  auto impatient = split("", std::chrono::seconds(1)).get();
+  EXPECT_EQ(impatient.status().code(), absl::StatusCode::kDeadlineExceeded) << impatient.status();
+  s1_.Release();
+  auto result = first.get();
+  ASSERT_TRUE(result.ok()) << result.status();
+  auto same = again.get();
+  ASSERT_TRUE(same.ok()) << same.status();
+  EXPECT_EQ(same->SerializeAsString(), result->SerializeAsString());
+  EXPECT_EQ(s1_.count("SplitChunk"), 1);
+
+  // Its time is over: it says so, and the next one begins anew.
+  s1_.Fail("SplitChunk", absl::DeadlineExceededError("the deadline has passed"));
+  auto late = split("", std::chrono::seconds(20)).get();
+  EXPECT_EQ(late.status().code(), absl::StatusCode::kDeadlineExceeded) << late.status();
+  EXPECT_NE(late.status().message().find("has not split the chunk in time"), std::string::npos) << late.status();
+  s1_.Fail("SplitChunk", absl::OkStatus());
+  EXPECT_TRUE(split(min + "a", std::chrono::seconds(0)).get().ok());
+  EXPECT_GT(s1_.time_left("SplitChunk"), std::chrono::minutes(10)) << "nobody said how long it may take";
+}
+
 TEST_F(ServerTest, T64_AMigrationThatIsNotKnownIsAnErrorAndNoAnswer) {
   Register("s1", s1_.address());
   grpc::ClientContext context;
@@ -423,6 +558,31 @@ TEST_F(ServerTest, StoppingWaitsForNoShard) {
   step.join();
   // What was not looked at is no damage.
   for (const auto& event : events) EXPECT_NE(event.kind(), v1::CheckEvent::FINDING) << event.text();
+}
+
+// Shards that were not heard because this node stops are not silent ones: the next node knows better.
+TEST_F(ServerTest, AListThatIsCutOffByTheStopIsAnError) {
+  Register("s1", s1_.address());
+  ASSERT_TRUE(Create("shop.orders").ok());
+  const int before = s1_.described();
+  s1_.Hold("Describe");
+  auto chunks = std::async(std::launch::async, [&] {
+    grpc::ClientContext context;
+    v1::ListChunksResponse response;
+    return rpc::FromGrpc(cluster_->ListChunks(&context, v1::ListChunksRequest(), &response));
+  });
+  auto collections = std::async(std::launch::async, [&] {
+    grpc::ClientContext context;
+    v1::ListCollectionsResponse response;
+    return rpc::FromGrpc(collections_->List(&context, v1::ListCollectionsRequest(), &response));
+  });
+  EXPECT_TRUE(terrane::testing::Await([&] { return s1_.described() == before + 2; }));
+  server_->Stop();
+  s1_.Release();
+  const absl::Status listed = chunks.get();
+  EXPECT_TRUE(absl::IsUnavailable(listed)) << listed;
+  const absl::Status known = collections.get();
+  EXPECT_TRUE(absl::IsUnavailable(known)) << known;
 }
 
 TEST_F(ServerTest, CheckFindsWhatIsWrong) {

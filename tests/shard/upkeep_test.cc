@@ -1,5 +1,7 @@
 // Work behind the requests: splits, audits, retention, questions about a standing fence, latches.
+#include <future>
 #include <map>
+#include <mutex>
 
 #include "rpc/status.h"
 #include "shard/outcome_watch.h"
@@ -73,6 +75,96 @@ TEST_F(UpkeepTest, SplitGoesOnWhereALeaderLeftOff) {
   step.set_at(KeyOf("k5"));
   auto split = Splitter(&host_->core()).Split({}, step);
   ASSERT_TRUE(split.ok()) << split.status();
+  ExpectSoundCopy();
+}
+
+// Who asks again while it runs waits for it, with its own patience, and ends nothing.
+TEST_F(UpkeepTest, ASplitThatRunsIsWaitedFor) {
+  InsertMany(0, 200);
+  v1::SplitChunkStep step;
+  step.set_collection_id(kCollection.value());
+  *step.mutable_range() = ToProto(KeyRange{"", std::nullopt});
+  step.set_at(KeyOf("k5"));
+  Splitter splitter(&host_->core());
+  // Each is asked within its work whether it is still wanted; the first one stops there.
+  std::promise<void> scans, go_on;
+  const auto look = [&scans, told = std::make_shared<std::once_flag>(), go = go_on.get_future().share()] {
+    std::call_once(*told, [&scans] { scans.set_value(); });
+    go.wait();
+    return false;
+  };
+  auto first = std::async(std::launch::async, [&splitter, look, step] {
+    return splitter.Split({.deadline = std::nullopt, .cancelled = look}, step);
+  });
+  scans.get_future().wait();
+  const Position begun = host_->applier().View()->OfCopy(kCopy)[0]->side->begin;
+
+  std::promise<void> waits;
+  auto again = std::async(std::launch::async, [&splitter, &waits, step] {
+    const auto waiting = [&waits, told = std::make_shared<std::once_flag>()] {
+      std::call_once(*told, [&waits] { waits.set_value(); });
+      return false;
+    };
+    return splitter.Split({.deadline = std::nullopt, .cancelled = waiting}, step);
+  });
+  waits.get_future().wait();
+  step.set_at("");
+  const absl::Status hasty =
+      splitter.Split({.deadline = Clock::System()->Now() + std::chrono::milliseconds(20), .cancelled = nullptr}, step)
+          .status();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(hasty)) << hasty;
+  EXPECT_NE(hasty.message().find("is being split"), std::string::npos) << hasty;
+  const absl::Status gone = splitter.Split({.deadline = std::nullopt, .cancelled = [] { return true; }}, step).status();
+  EXPECT_TRUE(absl::IsCancelled(gone)) << gone;
+  const auto view = host_->applier().View();
+  EXPECT_EQ(view->OfCopy(kCopy).size(), 1u);
+  const auto side = view->OfCopy(kCopy)[0]->side;
+  EXPECT_TRUE(side && side->begin == begun) << "it is the first one that runs";
+
+  go_on.set_value();
+  const auto done = first.get();
+  ASSERT_TRUE(done.ok()) << done.status();
+  const auto same = again.get();
+  ASSERT_TRUE(same.ok()) << same.status();
+  EXPECT_EQ(done->entry.outcome, Outcome::kApplied);
+  EXPECT_EQ(same->entry.outcome, Outcome::kAlready);
+  EXPECT_EQ(same->at, done->at);
+  EXPECT_EQ(host_->applier().View()->OfCopy(kCopy).size(), 2u);
+  ExpectSoundCopy();
+}
+
+// One that has failed is begun anew by whoever waited for it.
+TEST_F(UpkeepTest, ASplitThatFailsIsBegunAnewByItsWaiter) {
+  InsertMany(0, 200);
+  v1::SplitChunkStep step;
+  step.set_collection_id(kCollection.value());
+  *step.mutable_range() = ToProto(KeyRange{"", std::nullopt});
+  step.set_at(KeyOf("k5"));
+  Splitter splitter(&host_->core());
+  std::promise<void> scans, go_on;
+  auto first = std::async(std::launch::async, [&] {
+    const auto look = [&] {
+      scans.set_value();  // once: it ends here
+      go_on.get_future().wait();
+      return true;
+    };
+    return splitter.Split({.deadline = std::nullopt, .cancelled = look}, step).status();
+  });
+  scans.get_future().wait();
+  std::promise<void> waits;
+  auto second = std::async(std::launch::async, [&] {
+    const auto waiting = [&waits, told = std::make_shared<std::once_flag>()] {
+      std::call_once(*told, [&waits] { waits.set_value(); });
+      return false;
+    };
+    return splitter.Split({.deadline = std::nullopt, .cancelled = waiting}, step);
+  });
+  waits.get_future().wait();
+  go_on.set_value();
+  EXPECT_TRUE(absl::IsCancelled(first.get()));
+  const auto done = second.get();
+  ASSERT_TRUE(done.ok()) << done.status();
+  EXPECT_EQ(done->entry.outcome, Outcome::kApplied);
   ExpectSoundCopy();
 }
 
