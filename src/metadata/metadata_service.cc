@@ -19,6 +19,41 @@ constexpr std::chrono::seconds kDefaultDeadline(5);
 
 using EventStream = rpc::ServerStream<v1::WatchEvent>;
 
+const v1::ShardReplica* LeaderIn(const v1::ShardHeartbeatRequest& request) {
+  for (const auto& replica : request.replicas()) {
+    if (replica.endpoint() == request.leader_endpoint()) return &replica;
+  }
+  return nullptr;
+}
+
+const v1::ShardReplica* FindReplica(const v1::Shard& shard, uint64_t id) {
+  for (const auto& replica : shard.replicas()) {
+    if (replica.replica_id() == id) return &replica;
+  }
+  return nullptr;
+}
+
+// One that leads by itself although its shard has moved on without it is no leader to anybody.
+absl::Status CheckLeads(const v1::ShardHeartbeatRequest& request, const v1::Shard& known) {
+  const v1::ShardReplica* leader = LeaderIn(request);
+  if (leader == nullptr || known.configuration() == 0 || request.configuration() > known.configuration()) {
+    return absl::OkStatus();
+  }
+  const v1::ShardReplica* voter = FindReplica(known, leader->replica_id());
+  if (voter != nullptr && !voter->learner()) return absl::OkStatus();
+  return FailedPrecondition("replica ", leader->replica_id(), " is no voter of ", known.name(), " as of position ",
+                            known.configuration());
+}
+
+// Whether the shard's members or its leader's directory are others than the known ones.
+bool HasNews(const v1::ShardHeartbeatRequest& request, const v1::Shard& known) {
+  if (request.configuration() != known.configuration()) return request.configuration() > known.configuration();
+  const v1::ShardReplica* leader = LeaderIn(request);
+  if (leader == nullptr || leader->incarnation() == 0) return false;
+  const v1::ShardReplica* replica = FindReplica(known, leader->replica_id());
+  return replica != nullptr && (replica->incarnation() != leader->incarnation() || replica->start() != leader->start());
+}
+
 // One subscriber: takes events from its subscription as fast as the client reads them.
 class Watcher : public std::enable_shared_from_this<Watcher> {
  public:
@@ -186,6 +221,7 @@ class MetadataService::Impl final : public v1::Metadata::CallbackService {
         replica.set_incarnation(request->start().incarnation());
         replica.set_start(request->start().start());
       }
+      command.mutable_register_shard()->set_only_voter_as_of(request->only_voter_as_of());
       command.set_request_id(NewUniqueBytes());
       TERRANE_RETURN_IF_ERROR(node_.Commit(std::move(command), deadline).status());
       node_.registry().Registered(request->shard());
@@ -208,8 +244,9 @@ class MetadataService::Impl final : public v1::Metadata::CallbackService {
         return rpc::WithReason(NotFound("shard ", request->shard(), " is not registered"),
                                v1::ErrorDetail::NO_SUCH_SHARD);
       }
-      if (request->configuration() > shard->configuration()) {
-        // Its members have changed; clients hear of it with the routes.
+      TERRANE_RETURN_IF_ERROR(CheckLeads(*request, *shard));
+      if (HasNews(*request, *shard)) {
+        // Its members have changed, or the leader's directory; clients hear of it with the routes.
         v1::MetadataCommand command;
         command.mutable_register_shard()->set_name(request->shard());
         *command.mutable_register_shard()->mutable_replicas() = request->replicas();

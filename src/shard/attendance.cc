@@ -38,6 +38,16 @@ void Attendance::Register() {
     const replication::LogStatistics statistics = log->Statistics();
     request.mutable_start()->set_incarnation(statistics.incarnation);
     request.mutable_start()->set_start(statistics.start_number);
+    const Membership membership = MembersOf(*log);
+    if (IsOnlyVoter(membership, options_.replica)) {
+      // Known when it leads, which it does at once and says by a poke.
+      if (membership.position == Position(0)) return;
+      request.set_only_voter_as_of(membership.position.value());
+      request.clear_replicas();
+      for (const replication::MemberStatus& member : membership.members) {
+        AddMember(member, request.mutable_replicas());
+      }
+    }
   }
   const auto answer = metadata_->Register(request, kTimeout);
   if (absl::IsFailedPrecondition(answer.status())) {
@@ -60,6 +70,15 @@ void Attendance::Register() {
   options_.on_admitted();
 }
 
+v1::ShardReplica* Attendance::AddMember(const replication::MemberStatus& member,
+                                        google::protobuf::RepeatedPtrField<v1::ShardReplica>* to) const {
+  v1::ShardReplica* replica = to->Add();
+  replica->set_replica_id(member.replica.value());
+  replica->set_endpoint(member.replica == options_.replica ? options_.endpoint : member.address);
+  replica->set_learner(!member.voter);
+  return replica;
+}
+
 void Attendance::Beat() {
   v1::ShardHeartbeatRequest request;
   request.set_shard(core_->shard);
@@ -68,11 +87,12 @@ void Attendance::Beat() {
   if (const replication::ReplicatedLog* log = core_->proposer->log()) {
     const Membership membership = MembersOf(*log);
     request.set_configuration(membership.position.value());
+    const replication::LogStatistics own = log->Statistics();
     for (const replication::MemberStatus& member : membership.members) {
-      v1::ShardReplica* replica = request.add_replicas();
-      replica->set_replica_id(member.replica.value());
-      replica->set_endpoint(member.replica == options_.replica ? options_.endpoint : member.address);
-      replica->set_learner(!member.voter);
+      v1::ShardReplica* replica = AddMember(member, request.mutable_replicas());
+      if (member.replica != options_.replica) continue;
+      replica->set_incarnation(own.incarnation);
+      replica->set_start(own.start_number);
     }
   }
   const MonotonicTime sent = core_->clock->Now();

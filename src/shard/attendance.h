@@ -1,4 +1,5 @@
-// The shard's presence at the metadata service: registration until it has worked, then heartbeats from the leader.
+// The shard's presence at the metadata service: registration until it has worked, then heartbeats from the leader. Who
+// needs nobody's vote has nobody else to ask whether its directory is the right one, so it says so (trap T51).
 #pragma once
 
 #include <atomic>
@@ -50,6 +51,8 @@ class Attendance {
   void Run();
   void Register();
   void Beat();
+  terrane::v1::ShardReplica* AddMember(const replication::MemberStatus& member,
+                                       google::protobuf::RepeatedPtrField<terrane::v1::ShardReplica>* to) const;
 
   const Core* const core_;
   MetadataLink* const metadata_;

@@ -50,6 +50,16 @@ Membership MembersOf(const replication::ReplicatedLog& log) {
   return membership;
 }
 
+bool IsOnlyVoter(const Membership& membership, ReplicaId replica) {
+  bool votes = false;
+  for (const replication::MemberStatus& member : membership.members) {
+    if (!member.voter) continue;
+    if (member.replica != replica) return false;
+    votes = true;
+  }
+  return votes;
+}
+
 absl::StatusOr<v1::ChangeShardReplicaResponse> ChangeReplica(const Core& core,
                                                              const v1::ChangeShardReplicaRequest& request) {
   TERRANE_RETURN_IF_ERROR(core.proposer->ServingTerm().status());

@@ -32,5 +32,7 @@ struct Membership {
   Position position;
 };
 Membership MembersOf(const replication::ReplicatedLog& log);
+// It needs nobody's vote.
+bool IsOnlyVoter(const Membership& membership, ReplicaId replica);
 
 }  // namespace terrane::shard

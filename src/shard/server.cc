@@ -170,8 +170,7 @@ class ShardServerImpl final : public ShardServer {
       return files_->Provide(copy, files);
     };
     TERRANE_ASSIGN_OR_RETURN(host_, ShardHost::Open(std::move(host)));
-    // A group of several knows by itself when a directory is not the one that it should be.
-    host_->proposer().SetAdmitted(options_.members.size() > 1 || options_.join);
+    host_->proposer().SetAdmitted(false);
     host_->mutable_core()->ask_metadata = [this] {
       if (OutcomeWatch* outcomes = running_outcomes_.load()) outcomes->Poke();
     };
@@ -282,6 +281,9 @@ class ShardServerImpl final : public ShardServer {
       log.file_system = faulty_files_.get();
     }
     TERRANE_RETURN_IF_ERROR(host_->OpenLog(std::move(log)));
+    // A group of several knows by itself when a directory is not the one that it should be; the only voter asks first.
+    const Membership membership = MembersOf(*host_->proposer().log());
+    if (!IsOnlyVoter(membership, options_.replica)) host_->proposer().SetAdmitted(true);
     absl::Status met;
     {
       std::lock_guard lock(damage_mutex_);

@@ -130,25 +130,40 @@ TEST_F(ReplicaSetTest, AChangeThatDoesNotComeOffLeavesNothingUnsaid) {
   EXPECT_EQ(terrane({"shard", "replica", "remove", "s1", "--replica", "4"}).exit, 0);
 }
 
-TEST_F(ReplicaSetTest, T51_AnOldCopyOfAShardOfOneIsRefused) {
-  Start({.shards = 1, .replicas = 1});
-  ASSERT_TRUE(cluster_->processes().StopProcess("s1-a").ok());
-  fs::copy(Data(1), cluster_->directory() / "last-week", fs::copy_options::recursive);
-  for (int i = 0; i < 2; ++i) {
-    const size_t before = LogOf(1).size();
-    ASSERT_TRUE(cluster_->processes().StartProcess("s1-a").ok());
-    ASSERT_TRUE(Await([&] { return LogOf(1).find("msg=registered", before) != std::string::npos; }));
-    ASSERT_TRUE(cluster_->processes().StopProcess("s1-a").ok());
+class OldCopyTest : public ReplicaSetTest {
+ protected:
+  // Last week's directory of the only replica is put in the place of this week's, which has been started twice since.
+  void ExpectRefused(uint64_t replica) {
+    const std::string name = Name(replica);
+    ASSERT_TRUE(cluster_->processes().StopProcess(name).ok());
+    fs::copy(Data(replica), cluster_->directory() / "last-week", fs::copy_options::recursive);
+    for (int i = 0; i < 2; ++i) {
+      const size_t before = LogOf(replica).size();
+      ASSERT_TRUE(cluster_->processes().StartProcess(name).ok());
+      ASSERT_TRUE(Await([&] { return LogOf(replica).find("msg=registered", before) != std::string::npos; }));
+      ASSERT_TRUE(cluster_->processes().StopProcess(name).ok());
+    }
+    fs::rename(Data(replica), cluster_->directory() / "this-week");
+    fs::rename(cluster_->directory() / "last-week", Data(replica));
+    (void)cluster_->processes().StartProcess(name);
+    EXPECT_TRUE(Await([&] {
+      return cluster_->processes().Process(name)->state == tools::ProcessState::kStopped ||
+             LogOf(replica).find("is an old copy") != std::string::npos;
+    })) << LogOf(replica);
+    EXPECT_THAT(LogOf(replica), HasSubstr("is an old copy"));
   }
-  fs::rename(Data(1), cluster_->directory() / "this-week");
-  fs::rename(cluster_->directory() / "last-week", Data(1));
-  // It has been started twice since the copy was made, so this is an older start than the known one.
-  (void)cluster_->processes().StartProcess("s1-a");
-  EXPECT_TRUE(Await([&] {
-    return cluster_->processes().Process("s1-a")->state == tools::ProcessState::kStopped ||
-           LogOf(1).find("is an old copy") != std::string::npos;
-  })) << LogOf(1);
-  EXPECT_THAT(LogOf(1), HasSubstr("is an old copy"));
+};
+
+TEST_F(OldCopyTest, T51_OfAShardOfOneIsRefused) {
+  Start({.shards = 1, .replicas = 1});
+  ExpectRefused(1);
+}
+
+TEST_F(OldCopyTest, T51_OfAReplicaThatTookTheFoundersPlaceIsRefused) {
+  Start({.shards = 1, .replicas = 1});
+  const CliResult replaced = cluster_->Terrane({"shard", "replica", "replace", "s1", "--replica", "1"});
+  ASSERT_EQ(replaced.exit, 0) << replaced.err;
+  ExpectRefused(2);
 }
 
 TEST_F(ReplicaSetTest, AWipedReplicaComesBackWhileWritesGoOn) {

@@ -1,6 +1,8 @@
 // What a shard and its replicas say of themselves, and which of it changes the state.
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "common/start_number.h"
 #include "metadata/state.h"
 #include "state_fixture.h"
@@ -16,11 +18,12 @@ class AnnouncementTest : public StateFixture {
     AddShard("s1");
     AddShard("s2");
   }
-  // A process of s1 says that it is the whole shard.
-  absl::StatusCode Announce(uint64_t replica, uint64_t incarnation, uint64_t starts) {
+  // A process of s1 names its directory; `as_of`: and says that it is the only voter as of that position.
+  absl::StatusCode Announce(uint64_t replica, uint64_t incarnation, uint64_t starts, uint64_t as_of = 0) {
     v1::MetadataCommand command;
     command.mutable_register_shard()->set_name("s1");
     *command.mutable_register_shard()->add_replicas() = Replica(replica, incarnation, starts);
+    command.mutable_register_shard()->set_only_voter_as_of(as_of);
     return Code(command);
   }
   static v1::ShardReplica Replica(uint64_t id, uint64_t incarnation, uint64_t starts) {
@@ -32,7 +35,8 @@ class AnnouncementTest : public StateFixture {
     return replica;
   }
   // The shard's leader says who its members are: voters, then learners.
-  void Members(uint64_t position, std::vector<uint64_t> voters, std::vector<uint64_t> learners = {}) {
+  absl::StatusCode Members(uint64_t position, std::vector<uint64_t> voters, std::vector<uint64_t> learners = {},
+                           std::optional<v1::ShardReplica> leader = std::nullopt) {
     v1::MetadataCommand command;
     command.mutable_register_shard()->set_name("s1");
     command.mutable_register_shard()->set_configuration(position);
@@ -42,7 +46,10 @@ class AnnouncementTest : public StateFixture {
       *learner = Replica(id, 0, 0);
       learner->set_learner(true);
     }
-    ASSERT_EQ(Code(command), StatusCode::kOk);
+    for (auto& replica : *command.mutable_register_shard()->mutable_replicas()) {
+      if (leader && leader->replica_id() == replica.replica_id()) replica = *leader;
+    }
+    return Code(command);
   }
 };
 
@@ -79,20 +86,64 @@ TEST_F(AnnouncementTest, T51_WhoDoesNotNameItsDirectoryChangesNothing) {
 }
 
 TEST_F(AnnouncementTest, T51_ALearnerDoesNotVouchForTheOnlyVoter) {
-  ASSERT_EQ(Announce(1, 77, 1), StatusCode::kOk);
-  Members(5, {1}, {2});
-  EXPECT_EQ(Announce(1, 88, 3), StatusCode::kFailedPrecondition);
-  EXPECT_EQ(Announce(1, 77, 2), StatusCode::kOk);
+  ASSERT_EQ(Announce(1, 77, 1, 1), StatusCode::kOk);
+  ASSERT_EQ(Members(5, {1}, {2}), StatusCode::kOk);
+  EXPECT_EQ(Announce(1, 88, 3, 1), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Announce(1, 88, 3, 5), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Announce(1, 77, 2, 5), StatusCode::kOk);
+  EXPECT_EQ(state_.FindShard("s1")->replicas_size(), 2);
 }
 
 TEST_F(AnnouncementTest, T51_NobodyFoundsAShardOnceMore) {
-  ASSERT_EQ(Announce(1, 77, 1), StatusCode::kOk);
-  Members(5, {1, 2, 3});
-  EXPECT_EQ(Announce(4, 88, 1), StatusCode::kFailedPrecondition) << "--join was forgotten";
-  EXPECT_EQ(Announce(1, 88, 1), StatusCode::kFailedPrecondition) << "a disk that is not mounted";
+  ASSERT_EQ(Announce(1, 77, 1, 1), StatusCode::kOk);
+  ASSERT_EQ(Members(5, {1, 2, 3}), StatusCode::kOk);
+  EXPECT_EQ(Announce(4, 88, 1, 1), StatusCode::kFailedPrecondition) << "--join was forgotten";
+  EXPECT_EQ(Announce(1, 88, 1, 1), StatusCode::kFailedPrecondition) << "a disk that is not mounted";
+  EXPECT_EQ(Announce(1, 88, 7, 1), StatusCode::kFailedPrecondition) << "nor with its second start";
+  EXPECT_EQ(Announce(1, 77, 2, 1), StatusCode::kFailedPrecondition) << "its directory of before the others came";
   EXPECT_EQ(Announce(1, 77, 2), StatusCode::kOk);
   // It has begun again from the others, and knows them.
   EXPECT_EQ(Announce(1, 99, 2), StatusCode::kOk);
+}
+
+// replica replace in a shard of one: the one that came is judged like the one that founded it, and the one that went is
+// refused.
+TEST_F(AnnouncementTest, T51_TheOnlyVoterMayHaveComeLater) {
+  ASSERT_EQ(Announce(1, 77, 1, 1), StatusCode::kOk);
+  ASSERT_EQ(Members(12, {1}, {2}), StatusCode::kOk);
+  ASSERT_EQ(Members(14, {2}), StatusCode::kOk);
+  EXPECT_EQ(Announce(1, 77, 7, 1), StatusCode::kFailedPrecondition) << "it was removed";
+  EXPECT_EQ(Announce(1, 77, 7, 14), StatusCode::kFailedPrecondition);
+  ASSERT_EQ(Announce(2, 88, 2, 14), StatusCode::kOk);
+  EXPECT_EQ(Announce(2, 88, 1, 14), StatusCode::kFailedPrecondition) << "an old copy";
+  EXPECT_EQ(Announce(2, 99, 3, 14), StatusCode::kFailedPrecondition) << "another disk";
+  EXPECT_EQ(Announce(2, 88, 3, 14), StatusCode::kOk);
+}
+
+TEST_F(AnnouncementTest, TheOnlyVoterMayBeNewsToUs) {
+  ASSERT_EQ(Announce(1, 77, 1, 1), StatusCode::kOk);
+  ASSERT_EQ(Members(12, {1}), StatusCode::kOk);
+  // Nobody has told us that replica 2 came and replica 1 went.
+  EXPECT_EQ(Announce(2, 88, 2, 20), StatusCode::kOk);
+  ASSERT_EQ(state_.FindShard("s1")->replicas_size(), 1);
+  EXPECT_EQ(state_.FindShard("s1")->replicas(0).replica_id(), 2u);
+  EXPECT_EQ(state_.FindShard("s1")->configuration(), 20u);
+  EXPECT_EQ(Announce(1, 77, 2, 12), StatusCode::kFailedPrecondition);
+}
+
+// A leader that has begun again from its peers, and is the only voter later.
+TEST_F(AnnouncementTest, ALeaderNamesItsDirectory) {
+  ASSERT_EQ(Announce(1, 77, 1), StatusCode::kOk);
+  ASSERT_EQ(Members(12, {1, 2}), StatusCode::kOk);
+  ASSERT_EQ(Members(12, {1, 2}, {}, Replica(1, 88, 1)), StatusCode::kOk);
+  ASSERT_EQ(Members(14, {1}, {}, Replica(1, 88, 3)), StatusCode::kOk);
+  EXPECT_EQ(Members(14, {1}, {}, Replica(1, 88, 2)), StatusCode::kFailedPrecondition) << "an old copy";
+  EXPECT_EQ(Announce(1, 77, 9, 14), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Announce(1, 88, 4, 14), StatusCode::kOk);
+}
+
+TEST_F(AnnouncementTest, TheOnlyVoterNamesItsDirectory) {
+  EXPECT_EQ(Announce(1, 0, 0, 1), StatusCode::kInvalidArgument);
 }
 
 }  // namespace

@@ -18,15 +18,16 @@ class MetadataWithAClock : public MetadataLink {
   absl::StatusOr<v1::GetMigrationResponse> GetMigration(MigrationId, std::chrono::milliseconds) override {
     return Unavailable("away");
   }
-  absl::StatusOr<v1::RegisterShardResponse> Register(const v1::RegisterShardRequest&,
+  absl::StatusOr<v1::RegisterShardResponse> Register(const v1::RegisterShardRequest& request,
                                                      std::chrono::milliseconds) override {
+    registration.set_value(request);
     v1::RegisterShardResponse response;
     response.set_cluster("c1");
     return response;
   }
-  absl::StatusOr<v1::ShardHeartbeatResponse> Heartbeat(const v1::ShardHeartbeatRequest&,
+  absl::StatusOr<v1::ShardHeartbeatResponse> Heartbeat(const v1::ShardHeartbeatRequest& request,
                                                        std::chrono::milliseconds) override {
-    ++beats;
+    if (++beats == 1) first_beat.set_value(request);
     if (away) return Unavailable("away");
     v1::ShardHeartbeatResponse response;
     response.set_wall_ms((Clock::System()->Wall() + ahead.load()).count());
@@ -34,12 +35,36 @@ class MetadataWithAClock : public MetadataLink {
   }
   void Cancel() override {}
 
+  std::promise<v1::RegisterShardRequest> registration;
+  std::promise<v1::ShardHeartbeatRequest> first_beat;
   std::atomic<int> beats{0};
   std::atomic<bool> away{true};
   std::atomic<std::chrono::milliseconds> ahead{std::chrono::milliseconds(0)};
 };
 
 using AttendanceTest = ShardFixture;
+
+TEST_F(AttendanceTest, T51_WhoNeedsNobodysVoteSaysSo) {
+  MetadataWithAClock metadata;
+  StatisticsCollector statistics(&host_->core());
+  Attendance::Options options;
+  options.endpoint = "here:1";
+  options.replica = ReplicaId(1);
+  options.registration.set_shard("s1");  // as one that was started with --join: its replicas it does not name
+  options.on_admitted = [] {};
+  Attendance attendance(&host_->core(), &metadata, &statistics, std::move(options));
+  const v1::RegisterShardRequest registered = metadata.registration.get_future().get();
+  const replication::ReplicatedLog& log = *host_->proposer().log();
+  EXPECT_EQ(registered.only_voter_as_of(), log.ConfigurationPosition().value());
+  EXPECT_EQ(registered.start().incarnation(), log.Statistics().incarnation);
+  ASSERT_EQ(registered.replicas_size(), 1);
+  EXPECT_EQ(registered.replicas(0).replica_id(), 1u);
+  EXPECT_EQ(registered.replicas(0).endpoint(), "here:1");
+  const v1::ShardHeartbeatRequest beat = metadata.first_beat.get_future().get();
+  ASSERT_EQ(beat.replicas_size(), 1);
+  EXPECT_EQ(beat.replicas(0).incarnation(), log.Statistics().incarnation);
+  EXPECT_EQ(beat.replicas(0).start(), log.Statistics().start_number);
+}
 
 TEST_F(AttendanceTest, T44_TheClockIsTrustedOnlyWhenThisLeaderHasComparedIt) {
   MetadataWithAClock metadata;
