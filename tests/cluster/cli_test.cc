@@ -97,7 +97,29 @@ TEST_F(CliClusterTest, AStoppedShardIsNamedInTime) {
   const std::string shard = chunk.out.find("\"shard\": \"s1\"") != std::string::npos ? "s1" : "s2";
   const std::filesystem::path file = cluster_->directory() / "stopped.ndjson";
   std::ofstream(file) << "{\"_id\": 1, \"k\": 1}\n";
+  Create("stopped.both");
+  std::ofstream both(cluster_->directory() / "both.ndjson");
+  for (int i = 0; i < 100; ++i) both << "{\"_id\": " << i << "}\n";
+  both.close();
+  ASSERT_EQ(Terrane({"import", "--collection", "stopped.both", (cluster_->directory() / "both.ndjson").native()}).exit,
+            0);
+  EXPECT_THAT(Terrane({"collection", "list"}).out, ContainsRegex("stopped.both +100 documents "));
   ASSERT_TRUE(cluster_->processes().Kill(shard + "-a").ok());
+  // What it holds is missing, and that is said.
+  CliResult sizes = Terrane({"collection", "list"});
+  EXPECT_EQ(sizes.exit, 0) << sizes.err;
+  EXPECT_THAT(sizes.out, ContainsRegex("stopped.both +at least [1-9][0-9] documents +at least .* 8 chunks .*" + shard +
+                                       " does not answer"));
+  EXPECT_THAT(Terrane({"collection", "list", "--json"}).out,
+              HasSubstr("\"unknown_chunks\": 4, \"silent_shards\": [\"" + shard + "\"]"));
+  sizes = Terrane({"collection", "stats", "stopped.both"});
+  EXPECT_EQ(sizes.exit, 0) << sizes.err;
+  EXPECT_THAT(sizes.out, ContainsRegex("^stopped.both: at least [1-9][0-9] documents, at least .*; " + shard +
+                                       " does not answer\n"));
+  EXPECT_THAT(sizes.out, ContainsRegex("\n  " + shard + " +4 chunks, size unknown: it does not answer\n"));
+  sizes = Terrane({"collection", "stats", "stopped.both", "--json"});
+  EXPECT_THAT(sizes.out, ContainsRegex("\"shard\": \"" + shard + "\", \"chunks\": 4, .*\"unknown_chunks\": 4"));
+  EXPECT_THAT(sizes.out, HasSubstr("\"silent_shards\": [\"" + shard + "\"]"));
   for (const std::vector<std::string>& arguments :
        std::vector<std::vector<std::string>>{{"find", "stopped.orders"},
                                              {"find", "stopped.orders", "{\"k\": 1}"},
