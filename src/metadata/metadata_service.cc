@@ -257,8 +257,6 @@ class MetadataService::Impl final : public v1::Metadata::CallbackService {
       }
       if (node_.registry().Heard(*request) && shard) {
         v1::WatchEvent event;
-        node_.registry().Decorate(&*shard);
-        shard->clear_statistics();
         *event.add_shards() = *std::move(shard);
         node_.machine().PublishVolatile(std::move(event));
       }

@@ -78,9 +78,11 @@ std::unique_ptr<WatchHub::Subscription> MetadataStateMachine::Subscribe(Revision
 }
 
 void MetadataStateMachine::PublishVolatile(v1::WatchEvent event) {
-  // In order with the deltas: what it says of a revision is true.
-  std::shared_lock lock(mutex_);
+  // Alone, and with what is known by now: of two at once the last one told is the newer. In order with the deltas: what
+  // it says of a revision is true.
+  std::unique_lock lock(mutex_);
   event.set_revision(state_.revision().value());
+  if (decorate_) decorate_(&event);
   hub_.PublishVolatile(std::make_shared<const v1::WatchEvent>(std::move(event)));
 }
 

@@ -48,9 +48,9 @@ class MetadataStateMachine : public replication::StateMachine {
 
   // Routes behind revision `from`, as WatchHub::Subscribe; then who leads the shards now.
   std::unique_ptr<WatchHub::Subscription> Subscribe(Revision from, std::function<void()> wake);
-  // To those who listen now: a change that belongs to no revision.
+  // To those who listen now: a change that belongs to no revision. The decorator has the last word on its shards.
   void PublishVolatile(v1::WatchEvent event);
-  // Adds to snapshots of routes what is not replicated (a shard's leader). Set before the log is opened.
+  // Adds to routes, and to every event, what is not replicated (a shard's leader). Set before the log is opened.
   void SetDecorator(std::function<void(v1::WatchEvent*)> decorate) { decorate_ = std::move(decorate); }
   v1::WatchEvent Routes() const;
 

@@ -81,6 +81,7 @@ std::unique_ptr<WatchHub::Subscription> WatchHub::Subscribe(Revision from, Revis
                                                             const std::function<SharedEvent()>& missed) {
   std::unique_ptr<Subscription> subscription(new Subscription(this, std::move(wake)));
   bool resumes = false;
+  size_t kept_events = 0;
   {
     std::lock_guard lock(mutex_);
     // From here on nothing passes by, not even what belongs to no revision.
@@ -91,16 +92,16 @@ std::unique_ptr<WatchHub::Subscription> WatchHub::Subscribe(Revision from, Revis
       subscription->queue_.push_back(kept.event);
       subscription->bytes_ += kept.bytes;
     }
+    kept_events = subscription->queue_.size();
   }
   SharedEvent event = resumes ? (missed ? missed() : nullptr) : snapshot();
   if (!event) return subscription;
   std::lock_guard lock(mutex_);
+  if (subscription->cut_off_) return subscription;
+  // In front of what was published since: that is as new as this event, or newer.
   subscription->bytes_ += event->ByteSizeLong();
-  if (resumes) {
-    subscription->queue_.push_back(std::move(event));
-  } else {
-    subscription->queue_.push_front(std::move(event));
-  }
+  subscription->queue_.insert(subscription->queue_.begin() + static_cast<std::ptrdiff_t>(kept_events),
+                              std::move(event));
   return subscription;
 }
 

@@ -59,10 +59,11 @@ class WatchHub {
   void Reset();
 
   // Events behind `from`. `snapshot` is called if they are not all there any more (or `from` is 0): its event comes
-  // first. Otherwise `missed`, if given, is: its event, if it returns one, comes behind the kept ones and holds what
-  // belongs to no revision and may have changed meanwhile. The caller holds off Publish meanwhile (the state's lock),
-  // so that nothing falls between the two. `wake` is called on the publisher's thread whenever there is something new
-  // to take, or it was cut off.
+  // first. Otherwise `missed`, if given, is: its event, if it returns one, holds what belongs to no revision and may
+  // have changed meanwhile; it comes behind the kept ones and in front of what PublishVolatile brings meanwhile, so
+  // that the newest word of a shard's leader is the last. The caller holds off Publish meanwhile (the state's lock), so
+  // that nothing falls between the two. `wake` is called on the publisher's thread whenever there is something new to
+  // take, or it was cut off.
   std::unique_ptr<Subscription> Subscribe(Revision from, Revision now, const std::function<SharedEvent()>& snapshot,
                                           std::function<void()> wake,
                                           const std::function<SharedEvent()>& missed = nullptr);

@@ -139,6 +139,23 @@ TEST_F(StateMachineTest, WhoComesBackIsToldWhoLeadsNow) {
   EXPECT_EQ(event->shards(0).leader_endpoint(), "b:1");
 }
 
+// Of two that tell of a leader at once, the slower one may have looked before the other: it tells what is known by now.
+TEST_F(StateMachineTest, ALeaderIsToldAsItIsKnownWhenItIsTold) {
+  auto machine = Open();
+  machine->SetDecorator([](v1::WatchEvent* event) {
+    for (auto& shard : *event->mutable_shards()) shard.set_leader_endpoint("b:1");
+  });
+  auto subscription = machine->Subscribe(Revision(0), [] {});
+  ASSERT_NE(subscription->Next(), nullptr);  // the snapshot
+  v1::WatchEvent late;
+  late.add_shards()->set_name("s1");
+  late.mutable_shards(0)->set_leader_endpoint("a:1");
+  machine->PublishVolatile(std::move(late));
+  const SharedEvent told = subscription->Next();
+  ASSERT_NE(told, nullptr);
+  EXPECT_EQ(told->shards(0).leader_endpoint(), "b:1");
+}
+
 TEST_F(StateMachineTest, DamageIsNamedAndRefused) {
   auto machine = Open();
   Set(*machine, "a", "1");

@@ -73,6 +73,41 @@ TEST_F(WatchHubTest, WhoWasAwayIsToldBehindTheDeltasWhatIsInNone) {
   EXPECT_EQ(begins->Next(), nullptr);
 }
 
+// A leader that changes while the leaders are looked up: the look may have come too early for it.
+TEST_F(WatchHubTest, WhatHappensWhileTheMissedIsLookedUpIsToldLast) {
+  WatchHub hub;
+  for (uint64_t revision : {5, 6}) hub.Publish(Event(revision));
+  for (const uint64_t from : {5, 6}) {
+    const SharedEvent older = Event(6), newer = Event(6);
+    const auto look = [&] {
+      hub.PublishVolatile(newer);
+      return older;
+    };
+    auto resumed = hub.Subscribe(
+        Revision(from), Revision(6), [] { return Event(6, true); }, [] {}, look);
+    if (from == 5) {
+      EXPECT_EQ(resumed->Next()->revision(), 6u);
+    }
+    EXPECT_EQ(resumed->Next(), older);
+    EXPECT_EQ(resumed->Next(), newer);
+    EXPECT_EQ(resumed->Next(), nullptr);
+  }
+}
+
+// Even when it was too much at once.
+TEST_F(WatchHubTest, WhoIsCutOffWhileTheMissedIsLookedUpIsToldNothing) {
+  WatchHub hub({.queue_events = 2});
+  for (uint64_t revision : {5, 6}) hub.Publish(Event(revision));
+  auto resumed = hub.Subscribe(
+      Revision(5), Revision(6), [] { return Event(6, true); }, [] {},
+      [&] {
+        for (int i = 0; i < 3; ++i) hub.PublishVolatile(Event(6));
+        return Event(6);
+      });
+  EXPECT_TRUE(resumed->cut_off());
+  EXPECT_EQ(resumed->Next(), nullptr);
+}
+
 TEST_F(WatchHubTest, TheHistoryIsBounded) {
   WatchHub hub({.history_events = 3});
   for (uint64_t revision = 1; revision <= 10; ++revision) hub.Publish(Event(revision));
