@@ -246,7 +246,10 @@ absl::StatusOr<v1::ShowMigrationResponse> ChunkFrontend::ShowMigration(const v1:
     if (record == nullptr) return false;
     *response.mutable_migration() = *record;
     const auto* entry = state.FindCollection(CollectionId(record->collection_id()));
-    if (entry != nullptr) response.set_collection(entry->record.name());
+    // One that is being dropped is gone for people: the name may be another's by now.
+    if (entry != nullptr && entry->record.state() != v1::Collection::DROPPING) {
+      response.set_collection(entry->record.name());
+    }
     return true;
   });
   if (!found) return NoSuchMigration(request.id(), dead_below);

@@ -112,7 +112,8 @@ void CoordinatorLoop::Forget(uint64_t id, const std::optional<v1::Migration>& re
           {{"migration", id},
            {"stage", record ? NameOf(StageOf(*record)) : "forgotten"},
            {"reason", record ? record->reason() : std::string()},
-           {"write_pause_ms", record ? record->figures().write_pause_ms() : 0.0}});
+           {"write_pause_ms", record ? record->figures().write_pause_ms() : 0.0},
+           {"pauses_are_bounds", record && record->figures().pauses_are_bounds()}});
   if (found->second.timer) host_->Cancel(*found->second.timer);
   tasks_.erase(found);
   {

@@ -32,6 +32,7 @@ bool MoveTask::Update(const v1::Migration& now_committed, uint64_t next_generati
   const bool first = generation == 0;
   const bool new_attempt = first || record.attempt() != now_committed.attempt();
   const bool changed = new_attempt || record.stage() != now_committed.stage();
+  if (changed && StageOf(now_committed) == Stage::kFencing) seen.began_switch = !first;
   record = now_committed;
   if (!changed) return false;
   generation = next_generation;

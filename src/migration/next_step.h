@@ -72,6 +72,8 @@ struct Observations {
   std::optional<MonotonicTime> fence_sent;       // of the present attempt
   std::optional<MonotonicTime> read_fence_sent;  // likewise
   std::optional<MonotonicTime> commit_seen;
+  // This coordinator was there when the present attempt entered FENCING: nobody has sent a fence before fence_sent.
+  bool began_switch = false;
 
   bool admitted = true;   // PLANNED: its turn has come
   std::string admission;  // why not, for people

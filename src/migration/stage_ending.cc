@@ -24,6 +24,32 @@ double MsBetween(const std::optional<MonotonicTime>& from, const std::optional<M
   return from && to ? Milliseconds(*to - *from).count() : 0;
 }
 
+// How long writes and reads were held. A coordinator that has not seen the switch from its beginning to the commit
+// knows only between which moments both happened: no fence was asked for before the record entered FENCING, which is
+// when its deadline was set, and it was committed before this coordinator saw that. Both by wall clocks, perhaps of two
+// hosts. 0: not even that is known.
+void SetPauses(const StageContext& context, v1::MigrationFigures* figures) {
+  const v1::Migration& record = context.record;
+  const Observations& seen = context.seen;
+  if (!seen.commit_seen) return;
+  const double writes = MsBetween(seen.fence_sent, seen.commit_seen);
+  const double reads = MsBetween(seen.read_fence_sent, seen.commit_seen);
+  if (seen.began_switch && seen.fence_sent && seen.read_fence_sent) {
+    figures->set_write_pause_ms(writes);
+    figures->set_read_pause_ms(reads);
+    return;
+  }
+  figures->set_pauses_are_bounds(true);
+  if (record.fence_deadline_ms() == 0) return;
+  const double since_commit = Milliseconds(seen.now - *seen.commit_seen).count();
+  const double entered_ms = static_cast<double>(record.fence_deadline_ms() - record.max_pause_ms());
+  const double bound = static_cast<double>(seen.wall.count()) - since_commit - entered_ms;
+  // A wall clock that was set back says less than what was seen here.
+  if (bound <= 0 || bound < writes) return;
+  figures->set_write_pause_ms(bound);
+  figures->set_read_pause_ms(bound);
+}
+
 }  // namespace
 
 void PlanCommitted(StageContext& context) {
@@ -54,9 +80,7 @@ void PlanCommitted(StageContext& context) {
   v1::Migration update;
   auto* figures = update.mutable_figures();
   *figures = record.figures();
-  const auto& seen = context.seen;
-  if (double pause = MsBetween(seen.fence_sent, seen.commit_seen); pause > 0) figures->set_write_pause_ms(pause);
-  if (double pause = MsBetween(seen.read_fence_sent, seen.commit_seen); pause > 0) figures->set_read_pause_ms(pause);
+  SetPauses(context, figures);
   context.Advance(Stage::kReversible, std::move(update));
 }
 

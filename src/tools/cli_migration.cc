@@ -56,8 +56,9 @@ absl::StatusOr<int> RunList(Cli& cli, const ListOptions& options) {
     if (collection != by_id.end()) {
       TERRANE_ASSIGN_OR_RETURN(pattern, PatternOf(*collection->second));
     }
-    const std::string pause =
-        m.stage() == v1::Migration::DONE ? "writes held " + FormatMillis(m.figures().write_pause_ms()) : m.reason();
+    const std::string pause = m.stage() == v1::Migration::DONE ? PauseText("writes held", m.figures().write_pause_ms(),
+                                                                           m.figures().pauses_are_bounds())
+                                                               : m.reason();
     rows.push_back({StrCat("move ", m.id()), collection != by_id.end() ? collection->second->name() : kDropped,
                     DescribeRange(m.range(), pattern), StrCat(m.source(), " -> ", m.target()), StageName(m.stage()),
                     FormatBytes(m.figures().bytes()), m.attempt() > 1 ? StrCat("attempt ", m.attempt()) : "", pause});
@@ -138,7 +139,7 @@ absl::StatusOr<int> WatchMigration(Cli& cli, client::Client& client, uint64_t id
     stage = m.stage();
     if (HasEnded(m)) {
       if (!cli.json) {
-        for (const std::string& line : ResultLines(m)) cli.Line(line);
+        for (const std::string& line : ResultLines(*response)) cli.Line(line);
       }
       return m.stage() == v1::Migration::DONE ? kExitOk : kExitFailure;
     }

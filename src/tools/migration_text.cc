@@ -106,7 +106,13 @@ std::string ProgressText(const v1::ShowMigrationResponse& response) {
   return text;
 }
 
-std::vector<std::string> ResultLines(const Migration& m) {
+std::string PauseText(std::string_view what, double ms, bool bound) {
+  if (ms <= 0) return StrCat(what, ": not measured");
+  return StrCat(what, bound ? " at most " : " ", FormatMillis(ms));
+}
+
+std::vector<std::string> ResultLines(const v1::ShowMigrationResponse& response) {
+  const Migration& m = response.migration();
   const v1::MigrationFigures& f = m.figures();
   std::vector<std::string> lines;
   const double seconds_ms = static_cast<double>(m.finished_ms() - m.created_ms());
@@ -117,14 +123,16 @@ std::vector<std::string> ResultLines(const Migration& m) {
                            f.copy_mb_per_s() >= 0.5 ? absl::StrFormat(" at %.0f MB/s", f.copy_mb_per_s()) : ""));
     lines.push_back(StrCat(Label("verified"), DigestText(m)));
     lines.push_back(
-        StrCat(Label("switch"), "writes held ", FormatMillis(f.write_pause_ms()),
-               f.predicted_pause_ms() > 0 ? " (predicted " + FormatMillis(f.predicted_pause_ms()) + ")" : "",
-               ", reads ", FormatMillis(f.read_pause_ms())));
+        StrCat(Label("switch"), PauseText("writes held", f.write_pause_ms(), f.pauses_are_bounds()),
+               f.predicted_pause_ms() > 0 ? " (predicted " + FormatMillis(f.predicted_pause_ms()) + ")" : "", ", ",
+               PauseText("reads", f.read_pause_ms(), f.pauses_are_bounds()),
+               f.pauses_are_bounds() ? "; the metadata service changed its leader meanwhile" : ""));
     lines.push_back("done in " + FormatMillis(seconds_ms));
   } else {
     lines.push_back(StrCat(StageName(m.stage()), " after ", FormatMillis(seconds_ms),
-                           m.reason().empty() ? "" : ": " + m.reason(), ". ", m.source(),
-                           " owns the chunk as before; nothing was lost"));
+                           m.reason().empty() ? "" : ": " + m.reason(), ". ",
+                           response.collection().empty() ? "The collection is dropped, and the documents with it"
+                                                         : m.source() + " owns the chunk as before; nothing was lost"));
   }
   return lines;
 }
@@ -140,7 +148,7 @@ std::vector<std::string> ShowLines(const v1::ShowMigrationResponse& response, co
                          "  ", m.source(), " -> ", m.target(), "   ", StageName(m.stage()),
                          ended || m.stage_since_ms() == 0 ? "" : " for " + FormatMillis(since)));
   if (ended) {
-    for (std::string& line : ResultLines(m)) lines.push_back(std::move(line));
+    for (std::string& line : ResultLines(response)) lines.push_back(std::move(line));
     return lines;
   }
   lines.push_back(ProgressText(response));

@@ -529,6 +529,42 @@ TEST_F(ServerTest, T11_AMoveIsAbortedOnDemand) {
   EXPECT_GE(s2_.count("DropCopy"), 1);
 }
 
+// It is gone for people as soon as nobody finds it any more; its name may be another's by then.
+TEST_F(ServerTest, AMoveWhoseCollectionIsBeingDroppedHasNone) {
+  Register("s1", s1_.address());
+  Register("s2", s2_.address());
+  auto created = Create("shop.orders");
+  ASSERT_TRUE(created.ok()) << created.status();
+  const v1::Chunk chunk = created->chunks(0);
+  FakeShard& target = chunk.shard() == "s1" ? s2_ : s1_;
+  target.Fail("Import", absl::UnavailableError("not now"));
+  auto moved = Move("shop.orders", chunk.range().min(), chunk.shard() == "s1" ? "s2" : "s1");
+  ASSERT_TRUE(moved.ok()) << moved.status();
+  const auto name = [&] {
+    grpc::ClientContext context;
+    v1::ShowMigrationRequest request;
+    v1::ShowMigrationResponse response;
+    request.set_id(moved->id());
+    EXPECT_TRUE(cluster_->ShowMigration(&context, request, &response).ok());
+    return response.collection();
+  };
+  EXPECT_EQ(name(), "shop.orders");
+  target.Hold("DropCopy");  // the drop lasts
+  std::thread drop([&] {
+    grpc::ClientContext context;
+    v1::DropCollectionRequest request;
+    v1::DropCollectionResponse response;
+    request.set_name("shop.orders");
+    EXPECT_TRUE(collections_->Drop(&context, request, &response).ok());
+  });
+  EXPECT_TRUE(terrane::testing::Await([&] { return target.count("DropCopy") > 0; }));
+  EXPECT_EQ(name(), "");
+  target.Release();
+  drop.join();
+  EXPECT_EQ(AwaitEnd(moved->id()).stage(), v1::Migration::ABORTED);
+  EXPECT_EQ(name(), "");
+}
+
 // An audit reads a whole chunk, and a shard may never answer.
 TEST_F(ServerTest, StoppingWaitsForNoShard) {
   Register("s1", s1_.address());

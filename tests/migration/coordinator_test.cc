@@ -215,6 +215,7 @@ TEST_F(CoordinatorTest, BringsEveryActiveMoveToItsEnd) {
   coordinator_.RecordsChanged({second});
   EXPECT_TRUE(world_.Await([=](World& w) { return w.StageNow(second) == Stage::kDone; }));
   EXPECT_GT(world_.Record(second).figures().write_pause_ms(), 0);
+  EXPECT_FALSE(world_.Record(second).figures().pauses_are_bounds());
   EXPECT_EQ(world_.Record(second).figures().bytes(), 17);
 }
 
@@ -315,6 +316,22 @@ TEST_F(CoordinatorTest, NothingIsDoneByWhoDoesNotLead) {
   coordinator_.Stop();
   EXPECT_EQ(world_.Record(id).stage(), v1::Migration::COPYING);
   EXPECT_FALSE(coordinator_.Progress(MigrationId(id)));
+}
+
+// Between the commit and its receipt the lead goes away and comes back.
+TEST_F(CoordinatorTest, PausesThatAnotherCoordinatorHasSeenAreBounds) {
+  world_.Hold(StepKind::kComplete);
+  const uint64_t id = world_.Add("s1", "s2");
+  coordinator_.StartLeading(Term(1));
+  ASSERT_TRUE(world_.Await([](World& w) { return w.held() == 1; }));
+  coordinator_.StopLeading();
+  world_.Enter(id, Stage::kCommitted);
+  world_.Release();
+  coordinator_.StartLeading(Term(2));
+  ASSERT_TRUE(world_.Await([=](World& w) { return w.StageNow(id) == Stage::kDone; }));
+  EXPECT_TRUE(world_.Record(id).figures().pauses_are_bounds());
+  EXPECT_GT(world_.Record(id).figures().write_pause_ms(), 0);
+  EXPECT_GT(world_.Record(id).figures().read_pause_ms(), 0);
 }
 
 TEST_F(CoordinatorTest, TheTestPauseHoldsAStageUntilTheSettingGoes) {

@@ -84,6 +84,7 @@ TEST(NextStepTest, AQuietMove) {
   EXPECT_EQ(move.Proposes(), "reversible");
   EXPECT_EQ(move.command().advance_migration().update().figures().write_pause_ms(), 4);
   EXPECT_EQ(move.command().advance_migration().update().figures().read_pause_ms(), 4);
+  EXPECT_FALSE(move.command().advance_migration().update().figures().pauses_are_bounds());
   move.Accept();
   EXPECT_EQ(move.Proposes(), "cleaning");
   move.Accept();
@@ -469,6 +470,77 @@ TEST(NextStepTest, T43_ANewCoordinatorGoesOnFromTheRecordInEveryStage) {
     const bool busy = !move.InFlight().empty() || !move.Proposes().empty();
     EXPECT_EQ(busy, !IsEnded(stage) && stage != Stage::kRollingBack) << NameOf(stage);
   }
+}
+
+// It was not there when the fence was sent, or when the move was committed: what it says holds, and is no measurement.
+TEST(NextStepTest, PausesOfASwitchOfTwoCoordinatorsAreBounds) {
+  const auto finish = [](Conversation& move) {
+    move.Pass(70);  // behind the commit: no part of the pause
+    move.Answer(StepKind::kOwn);
+    move.Answer(StepKind::kRelease);
+    EXPECT_EQ(move.Proposes(), "reversible");
+    return move.command().advance_migration().update().figures();
+  };
+  Conversation committed;
+  committed.ReachFencing();
+  committed.Pass(5);
+  committed.Answer(StepKind::kFence, 200);
+  committed.Answer(StepKind::kComplete, 300);
+  committed.Answer(StepKind::kFenceReads, 201);
+  committed.record().set_stage(v1::Migration::COMMITTED);
+  committed.Pass(900);
+  committed.NewCoordinator();
+  v1::MigrationFigures figures = finish(committed);
+  EXPECT_TRUE(figures.pauses_are_bounds());
+  EXPECT_EQ(figures.write_pause_ms(), 905);
+  EXPECT_EQ(figures.read_pause_ms(), 905);
+
+  // The new one fences again, which the shards answer as before.
+  Conversation fencing;
+  fencing.ReachFencing();
+  fencing.Answer(StepKind::kFence, 200);
+  fencing.Pass(800);
+  fencing.NewCoordinator();
+  fencing.Answer(StepKind::kFence, 200);
+  fencing.AnswerImport(true);
+  fencing.Answer(StepKind::kComplete, 300);
+  fencing.Answer(StepKind::kFenceReads, 201);
+  EXPECT_EQ(fencing.Proposes(), "commit");
+  fencing.Pass(4);
+  fencing.Accept();
+  figures = finish(fencing);
+  EXPECT_TRUE(figures.pauses_are_bounds());
+  EXPECT_EQ(figures.write_pause_ms(), 804);
+  EXPECT_EQ(figures.read_pause_ms(), 804);
+
+  // Nobody knows: the clocks of the two do not agree.
+  Conversation skewed;
+  skewed.ReachFencing();
+  skewed.record().set_stage(v1::Migration::COMMITTED);
+  skewed.JumpWall(-60'000);
+  skewed.NewCoordinator();
+  figures = finish(skewed);
+  EXPECT_TRUE(figures.pauses_are_bounds());
+  EXPECT_EQ(figures.write_pause_ms(), 0);
+
+  // The one that has lost an attempt to a predecessor begins the next one itself.
+  Conversation again;
+  again.ReachFencing();
+  again.NewCoordinator();
+  again.Pass(2000);
+  EXPECT_EQ(again.Proposes(), "end attempt");
+  again.Accept();
+  again.record().set_fence_deadline_ms(1'700'000'004'000);
+  again.Enter(Stage::kFencing);
+  again.Answer(StepKind::kFence, 200);
+  again.AnswerImport(true);
+  again.Answer(StepKind::kComplete, 300);
+  again.Answer(StepKind::kFenceReads, 201);
+  again.Pass(6);
+  again.Accept();
+  figures = finish(again);
+  EXPECT_FALSE(figures.pauses_are_bounds());
+  EXPECT_EQ(figures.write_pause_ms(), 6);
 }
 
 TEST(NextStepTest, T43_ANewCoordinatorEndsAnAttemptWhoseDeadlineHasPassed) {

@@ -17,6 +17,7 @@
 namespace terrane::tools {
 namespace {
 
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -81,7 +82,9 @@ TEST(TableTest, ColumnsAreAsWideAsTheirWidestCell) {
 }
 
 TEST(MigrationTextTest, AMoveThatIsDone) {
-  v1::Migration m;
+  v1::ShowMigrationResponse response;
+  response.set_collection("shop.orders");
+  v1::Migration& m = *response.mutable_migration();
   m.set_id(7);
   m.set_stage(v1::Migration::DONE);
   m.set_created_ms(1000);
@@ -95,10 +98,44 @@ TEST(MigrationTextTest, AMoveThatIsDone) {
     digest->mutable_documents()->set_count(81'204);
     digest->mutable_documents()->set_low(17);
   }
-  EXPECT_THAT(ResultLines(m),
+  EXPECT_THAT(ResultLines(response),
               ElementsAre("  copied       81,204 documents, 66 MB at 118 MB/s",
                           "  verified     81,204 documents on the source, 81,204 on the target, sums equal",
                           "  switch       writes held 6.1 ms, reads 1.2 ms", "done in 1.9 s"));
+}
+
+// A pause that nobody has measured is no pause of 0 ms.
+TEST(MigrationTextTest, PausesThatAreBoundsOrNotKnownAreSaidToBe) {
+  v1::ShowMigrationResponse response;
+  response.set_collection("shop.orders");
+  v1::Migration& m = *response.mutable_migration();
+  m.set_stage(v1::Migration::DONE);
+  m.mutable_figures()->set_pauses_are_bounds(true);
+  m.mutable_figures()->set_predicted_pause_ms(8);
+  EXPECT_THAT(ResultLines(response),
+              Contains("  switch       writes held: not measured (predicted 8.0 ms), reads: not measured; the "
+                       "metadata service changed its leader meanwhile"));
+  m.mutable_figures()->set_write_pause_ms(1500);
+  m.mutable_figures()->set_read_pause_ms(1500);
+  EXPECT_THAT(ResultLines(response),
+              Contains("  switch       writes held at most 1.5 s (predicted 8.0 ms), reads at most 1.5 s; the "
+                       "metadata service changed its leader meanwhile"));
+}
+
+TEST(MigrationTextTest, AMoveThatWasEndedSaysWhereTheDocumentsAre) {
+  v1::ShowMigrationResponse response;
+  response.set_collection("shop.orders");
+  v1::Migration& m = *response.mutable_migration();
+  m.set_source("s1");
+  m.set_stage(v1::Migration::ABORTED);
+  m.set_reason("it was asked for");
+  m.set_finished_ms(1900);
+  EXPECT_THAT(ResultLines(response), ElementsAre("aborted after 1.9 s: it was asked for. s1 owns the chunk as before; "
+                                                 "nothing was lost"));
+  response.clear_collection();
+  m.set_reason("the collection was dropped");
+  EXPECT_THAT(ResultLines(response), ElementsAre("aborted after 1.9 s: the collection was dropped. The collection is "
+                                                 "dropped, and the documents with it"));
 }
 
 TEST(MigrationTextTest, AMoveThatWaitsSaysWhy) {
