@@ -155,8 +155,10 @@ ChunkFrontend::SplitAnswer ChunkFrontend::RunSplit(const v1::Chunk& chunk, const
     return absl::DeadlineExceededError(
         StrCat("shard ", chunk.shard(), " has not split the chunk in time: it reads all of ", range, " first"));
   }
-  // The call was cut off: this node, or the shard's, is being stopped.
-  if (absl::IsCancelled(answer->status())) return Unavailable(MessageOf(answer->status()));
+  // The call was cut off: this node, or the shard's, is being stopped. The shard may have split it.
+  if (absl::IsCancelled(answer->status())) {
+    return rpc::WithReason(Unavailable(MessageOf(answer->status())), v1::ErrorDetail::OUTCOME_UNKNOWN);
+  }
   TERRANE_RETURN_IF_ERROR(answer->status());
   const std::string at = request.at().empty() ? std::get<v1::StepResponse>(**answer).at() : request.at();
   if (at.empty()) return Internal("shard ", chunk.shard(), " did not say where it split the chunk");

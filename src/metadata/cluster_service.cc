@@ -146,9 +146,11 @@ class ClusterRpc final : public v1::Cluster::CallbackService {
     return rpc::RunStream<v1::CheckEvent>(
         context, slow_, [this, request = *request](std::shared_ptr<rpc::ServerStream<v1::CheckEvent>> stream) {
           const MonotonicTime deadline = stream->call().DeadlineOr(kCheckDeadline);
-          stream->Finish(RunCheck(
+          const absl::Status status = RunCheck(
               node_, request, deadline, [&] { return cancelled_ || stream->cancelled(); },
-              [&](v1::CheckEvent event) { return stream->Write(std::move(event)); }));
+              [&](v1::CheckEvent event) { return stream->Write(std::move(event)); });
+          // Another node can be asked.
+          stream->Finish(absl::IsCancelled(status) && cancelled_ ? Unavailable("shutting down") : status);
         });
   }
 

@@ -25,7 +25,8 @@ class ClusterService {
   ~ClusterService();
 
   std::vector<grpc::Service*> services();
-  // Calls that wait for shards, but for those through the node's gateway, end soon with kCancelled, now and later.
+  // Calls that wait for shards, but for those through the node's gateway, end soon with kUnavailable, now and
+  // later; OUTCOME_UNKNOWN where something was sent that may have been done.
   void Cancel();
   // After the server was shut down. Idempotent.
   void Stop();

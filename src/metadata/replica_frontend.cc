@@ -29,7 +29,7 @@ absl::Status ReplicaFrontend::CallLeader(const std::string& shard, MonotonicTime
   rpc::LeaderClient leader(pool_, node_.Endpoints(shard), "the replica");
   {
     std::lock_guard lock(mutex_);
-    if (cancelled_) return absl::CancelledError("shutting down");
+    if (cancelled_) return Unavailable("shard ", shard, ": shutting down");
     running_.insert(&leader);
   }
   const absl::Status status = leader.Call(

@@ -30,7 +30,8 @@ class ReplicaFrontend {
                                                           MonotonicTime deadline);
   absl::StatusOr<v1::StepDownResponse> StepDown(const v1::StepDownRequest& request, MonotonicTime deadline);
 
-  // Calls to shards end soon with kCancelled, those under way and later ones.
+  // Calls to shards end soon, those under way and later ones: with kUnavailable, and OUTCOME_UNKNOWN if the shard may
+  // have done, or may yet do, what it was asked for. Another node can be asked.
   void Cancel();
 
  private:

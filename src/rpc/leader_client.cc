@@ -13,6 +13,12 @@ bool WorthAnotherAttempt(const absl::Status& status, bool repeatable) {
   return status.code() == absl::StatusCode::kUnavailable || status.code() == absl::StatusCode::kDeadlineExceeded;
 }
 
+// CANCELLED would say that the caller has called it off; the caller is as eager as ever, and may ask another node.
+absl::Status Stopped(bool unsure) {
+  if (!unsure) return Unavailable("shutting down");
+  return WithReason(Unavailable("shutting down before the answer was there"), v1::ErrorDetail::OUTCOME_UNKNOWN);
+}
+
 }  // namespace
 
 absl::Status LeaderClient::Call(MonotonicTime deadline, const Attempt& attempt,
@@ -20,6 +26,7 @@ absl::Status LeaderClient::Call(MonotonicTime deadline, const Attempt& attempt,
   Backoff backoff(kPolicy);
   absl::Status last = Unavailable("no endpoint of ", service_, " is configured");
   int hints = 0;
+  bool unsure = false;  // something was sent that may have been done, or may be yet
   for (;;) {
     const MonotonicTime now = Clock::System()->Now();
     if (now >= deadline) return last;
@@ -30,20 +37,23 @@ absl::Status LeaderClient::Call(MonotonicTime deadline, const Attempt& attempt,
       context.set_deadline(SystemDeadline(std::min<MonotonicTime>(deadline, now + attempt_timeout)));
       {
         std::lock_guard lock(mutex_);
-        if (cancelled_) return absl::CancelledError("shutting down");
+        if (cancelled_) return Stopped(unsure);
         running_.push_back(&context);
       }
       last = FromGrpc(attempt(pool_->Get(endpoint), &context));
+      bool cancelled = false;
       {
         std::lock_guard lock(mutex_);
         std::erase(running_, &context);
-        if (cancelled_) return absl::CancelledError("shutting down");
+        cancelled = cancelled_;
       }
       if (last.ok()) {
         tracker_.Learn(endpoint);
         return last;
       }
       const absl::Status answer = last;
+      unsure = unsure || ReasonOf(answer) != v1::ErrorDetail::NOT_LEADER;
+      if (cancelled && (absl::IsCancelled(answer) || WorthAnotherAttempt(answer, repeatable))) return Stopped(unsure);
       if (NobodyAnswered(answer) || ReasonOf(answer) == v1::ErrorDetail::NOT_LEADER) {
         last = Annotate(answer, StrCat(service_, " at ", endpoint));
       }
@@ -53,7 +63,7 @@ absl::Status LeaderClient::Call(MonotonicTime deadline, const Attempt& attempt,
     if (hurry) continue;
     auto pause = backoff.Next(Clock::System()->Now(), deadline);
     if (!pause) return last;
-    if (!Pause(*pause)) return absl::CancelledError("shutting down");
+    if (!Pause(*pause)) return Stopped(unsure);
   }
 }
 

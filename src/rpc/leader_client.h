@@ -35,7 +35,8 @@ class LeaderClient {
   absl::Status Call(MonotonicTime deadline, const Attempt& attempt,
                     std::chrono::milliseconds attempt_timeout = std::chrono::seconds(1), bool repeatable = true);
 
-  // Call returns soon with CANCELLED, now and from now on.
+  // Call returns soon, now and from now on: with an answer that is there; else with UNAVAILABLE, and OUTCOME_UNKNOWN if
+  // something was sent that may have been done.
   void Cancel();
 
   LeaderTracker& tracker() { return tracker_; }

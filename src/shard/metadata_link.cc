@@ -1,5 +1,6 @@
 #include "shard/metadata_link.h"
 
+#include <atomic>
 #include <utility>
 
 #include "rpc/leader_client.h"
@@ -28,7 +29,10 @@ class GrpcMetadataLink final : public MetadataLink {
                                                        std::chrono::milliseconds timeout) override {
     return Call<v1::ShardHeartbeatResponse>(request, &v1::Metadata::Stub::ShardHeartbeat, timeout);
   }
-  void Cancel() override { client_.Cancel(); }
+  void Cancel() override {
+    cancelled_ = true;
+    client_.Cancel();
+  }
 
  private:
   template <typename Response, typename Request>
@@ -43,12 +47,14 @@ class GrpcMetadataLink final : public MetadataLink {
                        response.Clear();
                        return (v1::Metadata::NewStub(channel).get()->*method)(context, request, &response);
                      });
+    if (!status.ok() && cancelled_) return absl::CancelledError("this replica is stopping");
     if (!status.ok()) return status;
     return response;
   }
 
   rpc::ChannelPool pool_;
   rpc::LeaderClient client_;
+  std::atomic<bool> cancelled_ = false;
 };
 
 }  // namespace

@@ -185,11 +185,12 @@ absl::StatusOr<Added> Elsewhere(Cli& cli, const std::string& shard, std::string_
   return added;
 }
 
-// What becomes of the process that was started for a replica that could not be added.
+// What becomes of the process that was started for a replica that could not be added. `asked`: somebody was asked to
+// take it in, and may have done so unless the failure says that it was refused.
 absl::Status TakeBack(Cli& cli, client::Client& client, const std::string& shard, const Added& added,
-                      const absl::Status& failure) {
-  const bool refused = absl::IsFailedPrecondition(failure) || absl::IsInvalidArgument(failure) ||
-                       absl::IsNotFound(failure) || absl::IsUnimplemented(failure) || absl::IsCancelled(failure);
+                      const absl::Status& failure, bool asked) {
+  const bool refused = !asked || absl::IsFailedPrecondition(failure) || absl::IsInvalidArgument(failure) ||
+                       absl::IsNotFound(failure) || absl::IsUnimplemented(failure);
   const absl::StatusOr<v1::Shard> now = FindShard(cli, client, shard);
   bool member = !now.ok();
   if (now.ok()) {
@@ -235,9 +236,11 @@ absl::StatusOr<Added> Add(Cli& cli, client::Client& client, const std::string& s
   TERRANE_ASSIGN_OR_RETURN(std::unique_ptr<LocalCluster> cluster, cli.OpenCluster());
   TERRANE_ASSIGN_OR_RETURN(const ProcessInfo info, cluster->AddReplica(shard));
   const Added added{info.process.replica, info.process.endpoint, info.process.name};
-  if (Interrupted() != 0) return TakeBack(cli, client, shard, added, absl::CancelledError("interrupted"));
+  if (Interrupted() != 0) {
+    return TakeBack(cli, client, shard, added, absl::CancelledError("interrupted"), /*asked=*/false);
+  }
   const absl::Status changed = Change(cli, client, shard, v1::ADD, added.replica, added.endpoint).status();
-  if (!changed.ok()) return TakeBack(cli, client, shard, added, changed);
+  if (!changed.ok()) return TakeBack(cli, client, shard, added, changed, /*asked=*/true);
   return added;
 }
 

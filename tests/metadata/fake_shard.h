@@ -171,6 +171,10 @@ class FakeShard : public v1::ShardMove::Service, public v1::ShardAdmin::Service 
   grpc::Status StepDown(grpc::ServerContext*, const v1::ShardStepDownRequest*, v1::ShardStepDownResponse*) override {
     return Answer("StepDown");
   }
+  grpc::Status ChangeReplica(grpc::ServerContext*, const v1::ChangeShardReplicaRequest*,
+                             v1::ChangeShardReplicaResponse*) override {
+    return Answer("ChangeReplica");
+  }
 
   // What the others see of it; under the caller's care: the server may be asked meanwhile.
   template <typename Fn>

@@ -565,33 +565,63 @@ TEST_F(ServerTest, AMoveWhoseCollectionIsBeingDroppedHasNone) {
   EXPECT_EQ(name(), "");
 }
 
-// An audit reads a whole chunk, and a shard may never answer.
+// An audit reads a whole chunk, and a shard may never answer. Nobody has called anything off: whoever asked is told to
+// ask another node, and that what was sent to the shard may be done.
 TEST_F(ServerTest, StoppingWaitsForNoShard) {
   Register("s1", s1_.address());
-  ASSERT_TRUE(Create("shop.orders").ok());
-  s1_.Hold("Audit");
-  s1_.Hold("StepDown");
+  auto created = Create("shop.orders");
+  ASSERT_TRUE(created.ok()) << created.status();
+  const std::vector<std::string> held = {"Audit", "StepDown", "ChangeReplica", "SplitChunk"};
+  for (const std::string& name : held) s1_.Hold(name);
   std::vector<v1::CheckEvent> events;
   std::thread check([&] {
     grpc::ClientContext context;
     auto reader = cluster_->Check(&context, v1::CheckRequest());
     v1::CheckEvent event;
     while (reader->Read(&event)) events.push_back(event);
-    EXPECT_FALSE(reader->Finish().ok());
+    const absl::Status status = rpc::FromGrpc(reader->Finish());
+    EXPECT_TRUE(absl::IsUnavailable(status)) << status;
   });
+  const auto expect_unknown = [](const grpc::Status& answer) {
+    const absl::Status status = rpc::FromGrpc(answer);
+    EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+    EXPECT_EQ(rpc::ReasonOf(status), v1::ErrorDetail::OUTCOME_UNKNOWN) << status;
+  };
   std::thread step([&] {
     grpc::ClientContext context;
     v1::StepDownRequest request;
     v1::StepDownResponse response;
     request.set_shard("s1");
-    EXPECT_FALSE(cluster_->StepDown(&context, request, &response).ok());
+    expect_unknown(cluster_->StepDown(&context, request, &response));
   });
-  EXPECT_TRUE(terrane::testing::Await([&] { return s1_.count("Audit") > 0 && s1_.count("StepDown") == 1; }));
+  std::thread change([&] {
+    grpc::ClientContext context;
+    v1::ChangeReplicaRequest request;
+    v1::ChangeReplicaResponse response;
+    request.set_shard("s1");
+    request.set_change(v1::ADD);
+    request.set_replica_id(2);
+    request.set_endpoint("127.0.0.1:1");
+    expect_unknown(cluster_->ChangeReplica(&context, request, &response));
+  });
+  std::thread split([&] {
+    grpc::ClientContext context;
+    v1::SplitChunkRequest request;
+    v1::SplitChunkResponse response;
+    request.set_collection("shop.orders");
+    request.set_key(created->chunks(1).range().min());
+    expect_unknown(cluster_->SplitChunk(&context, request, &response));
+  });
+  for (const std::string& name : held) {
+    EXPECT_TRUE(terrane::testing::Await([&] { return s1_.count(name) > 0; })) << name;
+  }
   auto stopped = std::async(std::launch::async, [&] { server_->Stop(); });
   EXPECT_EQ(stopped.wait_for(std::chrono::seconds(20)), std::future_status::ready);
   s1_.Release();  // so that this test ends
   check.join();
   step.join();
+  change.join();
+  split.join();
   // What was not looked at is no damage.
   for (const auto& event : events) EXPECT_NE(event.kind(), v1::CheckEvent::FINDING) << event.text();
 }

@@ -1,16 +1,24 @@
-// What a person sees who mistypes; nothing here needs a cluster.
+// What a person sees who mistypes, or adds a replica in vain; nothing here needs a cluster.
 #include "tools/cli.h"
 
 #include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "common/strings.h"
+#include "rpc/server.h"
+#include "terrane/v1/cluster.grpc.pb.h"
 #include "tools/cluster_file.h"
+#include "tools/interrupt.h"
+#include "tools/local_cluster.h"
 
 namespace terrane::tools {
 namespace {
@@ -159,6 +167,112 @@ TEST_F(CliDirectoryTest, WhatALocalClusterChoosesByItselfIsRefused) {
     EXPECT_EQ(result.exit, 2);
     EXPECT_THAT(result.err, HasSubstr(" is not for a local cluster"));
   }
+}
+
+// A proxy with one shard, whose replicas are not changed.
+class FakeProxy : public v1::Cluster::Service {
+ public:
+  FakeProxy() { server_ = rpc::Server::Start({.address = "127.0.0.1:0"}, {this}).value(); }
+  ~FakeProxy() override { server_.reset(); }
+  const std::string& address() const { return server_->address(); }
+
+  grpc::Status ListShards(grpc::ServerContext*, const v1::ListShardsRequest*,
+                          v1::ListShardsResponse* response) override {
+    if (interrupt.exchange(false)) raise(SIGINT);
+    v1::Shard* shard = response->add_shards();
+    shard->set_name("s1");
+    shard->set_leader_endpoint("127.0.0.1:1");
+    return grpc::Status::OK;
+  }
+  grpc::Status ChangeReplica(grpc::ServerContext*, const v1::ChangeReplicaRequest*,
+                             v1::ChangeReplicaResponse*) override {
+    ++changes;
+    return answer;
+  }
+
+  grpc::Status answer;
+  std::atomic<bool> interrupt = false;  // of the command, once
+  std::atomic<int> changes = 0;
+
+ private:
+  std::unique_ptr<rpc::Server> server_;
+};
+
+// With a replica that starts at once: a process that does nothing, healthy thanks to this test.
+class CliAddReplicaTest : public CliDirectoryTest {
+ protected:
+  void SetUp() override {
+    CliDirectoryTest::SetUp();
+    const std::filesystem::path program = std::filesystem::path(directory_) / "programs" / "terrane-shard";
+    std::filesystem::create_directory(program.parent_path());
+    std::ofstream(program) << "#!/bin/sh\nexec sleep 600\n";
+    std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+    ClusterFile file = ClusterFile::Load(directory_).value();
+    file.programs = program.parent_path().native();
+    ASSERT_TRUE(file.Save(directory_).ok());
+  }
+  void TearDown() override {
+    if (auto cluster = LocalCluster::Open(directory_); cluster.ok()) (void)(*cluster)->Stop();
+    CliDirectoryTest::TearDown();
+  }
+
+  Result Add(const FakeProxy& proxy) {
+    std::atomic<bool> over = false;
+    std::unique_ptr<rpc::Server> healthy;
+    std::thread serve([&] {
+      while (!over && healthy == nullptr) {
+        const auto file = ClusterFile::Load(directory_);
+        const ClusterProcess* added = file.ok() ? file->Find("s1-d") : nullptr;
+        if (added == nullptr) {
+          std::this_thread::sleep_for(std::chrono::milliseconds(5));
+          continue;
+        }
+        healthy = rpc::Server::Start({.address = added->endpoint}, {}).value();
+      }
+    });
+    const Result result = Terrane({"shard", "replica", "add", "s1", "--dir", directory_.c_str(), "--proxy",
+                                   proxy.address().c_str(), "--deadline", "20s"});
+    ForgetInterrupt();
+    over = true;
+    serve.join();
+    return result;
+  }
+  bool Runs() {
+    const ClusterFile file = ClusterFile::Load(directory_).value();
+    const ClusterProcess* added = file.Find("s1-d");
+    return added != nullptr && State(added->process) != ProcessState::kStopped;
+  }
+};
+
+// Somebody on the way has given up; nobody knows whether the shard has taken it in.
+TEST_F(CliAddReplicaTest, AProcessThatMayBeAReplicaIsNotStopped) {
+  FakeProxy proxy;
+  proxy.answer = grpc::Status(grpc::StatusCode::CANCELLED, "shard s1: shutting down");
+  const Result result = Add(proxy);
+  EXPECT_EQ(proxy.changes, 1);
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_THAT(result.err, StartsWith("error: shard s1: shutting down. s1-d was started for it and runs; it may be a "
+                                     "replica by now. Look: terrane shard replica list s1."));
+  EXPECT_TRUE(Runs());
+}
+
+TEST_F(CliAddReplicaTest, AProcessThatNobodyWasAskedToTakeInIsStopped) {
+  FakeProxy proxy;
+  proxy.interrupt = true;
+  Result result = Add(proxy);
+  EXPECT_EQ(proxy.changes, 0);
+  EXPECT_EQ(result.exit, 128 + SIGINT);
+  EXPECT_THAT(result.err, HasSubstr("interrupted. s1-d, started for it, is stopped again"));
+  EXPECT_FALSE(Runs());
+}
+
+TEST_F(CliAddReplicaTest, AProcessThatWasRefusedIsStopped) {
+  FakeProxy proxy;
+  proxy.answer = grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "another change is under way");
+  const Result result = Add(proxy);
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_THAT(result.err, HasSubstr("another change is under way. s1-d, started for it, is stopped again"));
+  EXPECT_FALSE(Runs());
 }
 
 TEST_F(CliTest, AReplicaThatDoesNotAnswerIsNotAskedFor) {
