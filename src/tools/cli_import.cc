@@ -1,4 +1,5 @@
 // terrane import
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -49,6 +50,46 @@ std::string ProgressText(const std::string& collection, const ImportProgress& p,
   return text;
 }
 
+// Where refused documents are put. One thread at a time, but for whether it failed.
+class RejectedFile {
+ public:
+  explicit RejectedFile(std::string path) : path_(std::move(path)) {}
+
+  void Add(const RefusedDocument& document) {
+    if (failed_) return;
+    if (!out_.is_open()) out_.open(path_, std::ios::trunc);
+    if (out_) {
+      out_ << JsonObject().Add("line", document.number).Add("error", document.why).Add("text", document.text).Finish()
+           << "\n";
+    }
+    NoteFailure();
+  }
+  // What was added is in the file, or why it is not.
+  absl::Status Finish() {
+    if (out_.is_open() && !failed_) {
+      out_.flush();
+      NoteFailure();
+    }
+    return status_;
+  }
+  bool failed() const { return failed_; }
+  bool exists() const { return out_.is_open(); }
+  const std::string& path() const { return path_; }
+
+ private:
+  void NoteFailure() {
+    if (out_ || failed_) return;
+    status_ =
+        MakeStatus(absl::StatusCode::kUnknown, "cannot write the refused documents to ", path_, ": ", strerror(errno));
+    failed_ = true;
+  }
+
+  const std::string path_;
+  std::ofstream out_;
+  absl::Status status_;
+  std::atomic<bool> failed_ = false;
+};
+
 absl::StatusOr<int> RunImport(Cli& cli, const Arguments& arguments) {
   TERRANE_ASSIGN_OR_RETURN(const FileFormat format, FormatOf(arguments));
   std::ifstream file;
@@ -69,19 +110,12 @@ absl::StatusOr<int> RunImport(Cli& cli, const Arguments& arguments) {
   options.workers = std::min(arguments.workers, 64);
   if (cli.deadline) options.deadline = *cli.deadline;
   std::optional<InterruptWatch> watch;
-  if (!standard_input) {  // whoever waits for a terminal's next line would not notice
-    watch.emplace();
-    options.interrupted = [] { return Interrupted() != 0; };
-  }
-  const std::string rejected_path = !arguments.rejected.empty() ? arguments.rejected
-                                    : standard_input            ? "stdin.rejected"
-                                                                : arguments.file + ".rejected";
-  std::ofstream rejected;
-  const auto refuse = [&](const RefusedDocument& document) {
-    if (!rejected.is_open()) rejected.open(rejected_path, std::ios::trunc);
-    rejected << JsonObject().Add("line", document.number).Add("error", document.why).Add("text", document.text).Finish()
-             << "\n";
-  };
+  if (!standard_input) watch.emplace();  // whoever waits for a terminal's next line would not notice
+  RejectedFile rejected(!arguments.rejected.empty() ? arguments.rejected
+                        : standard_input            ? "stdin.rejected"
+                                                    : arguments.file + ".rejected");
+  // A refused document that is kept nowhere would be lost: then nothing more is read.
+  options.interrupted = [&] { return (watch && Interrupted() != 0) || rejected.failed(); };
   const auto start = std::chrono::steady_clock::now();
   const auto seconds = [start] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -93,24 +127,23 @@ absl::StatusOr<int> RunImport(Cli& cli, const Arguments& arguments) {
     const std::unique_ptr<DocumentReader> reader = DocumentReader::Make(format, standard_input ? std::cin : file);
     status = Import(
         *client, *reader, options,
-        [&](const ImportProgress& p) { line.Update(ProgressText(arguments.collection, p, size, seconds())); }, refuse,
-        &done);
+        [&](const ImportProgress& p) { line.Update(ProgressText(arguments.collection, p, size, seconds())); },
+        [&](const RefusedDocument& document) { rejected.Add(document); }, &done);
   }
-  if (rejected.is_open() && !rejected.flush() && status.ok()) {
-    status = MakeStatus(absl::StatusCode::kUnknown, "cannot write ", rejected_path);
-  }
+  const absl::Status kept = rejected.Finish();
+  if (!kept.ok() && (status.ok() || absl::IsCancelled(status))) status = kept;
   if (cli.json) {
     JsonObject object;
     object.Add("documents", done.documents).Add("bytes", done.bytes_in).Add("refused", done.refused);
     object.Add("seconds", seconds());
-    if (done.refused > 0) object.Add("rejected_file", rejected_path);
+    if (rejected.exists()) object.Add("rejected_file", rejected.path());
     cli.Line(object.Finish());
   } else {
     const std::string_view what = format == FileFormat::kBson ? "document" : "line";
-    cli.Line(
-        StrCat("imported ", Plural(done.documents, "document"), " (", FormatBytes(done.bytes_in), ") in ",
-               FormatMillis(1000 * seconds()),
-               done.refused == 0 ? "" : StrCat("; ", Plural(done.refused, what), " refused, see ", rejected_path)));
+    cli.Line(StrCat("imported ", Plural(done.documents, "document"), " (", FormatBytes(done.bytes_in), ") in ",
+                    FormatMillis(1000 * seconds()),
+                    done.refused == 0 ? "" : StrCat("; ", Plural(done.refused, what), " refused"),
+                    rejected.exists() ? StrCat(", see ", rejected.path()) : ""));
   }
   if (absl::IsCancelled(status)) return absl::CancelledError("interrupted; what is in stays in");
   if (!status.ok()) return Annotate(Explain(*client, status, arguments.collection), "the import ended early");

@@ -23,7 +23,9 @@
 namespace terrane::tools {
 namespace {
 
+using testing::EndsWith;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 struct Result {
@@ -169,13 +171,22 @@ TEST_F(CliDirectoryTest, WhatALocalClusterChoosesByItselfIsRefused) {
   }
 }
 
-// A proxy with one shard, whose replicas are not changed.
-class FakeProxy : public v1::Cluster::Service {
+// A proxy with one shard, whose replicas are not changed, and one collection.
+class FakeProxy : public v1::Cluster::Service, public v1::Collections::Service {
  public:
-  FakeProxy() { server_ = rpc::Server::Start({.address = "127.0.0.1:0"}, {this}).value(); }
+  FakeProxy() {
+    server_ = rpc::Server::Start({.address = "127.0.0.1:0"}, {static_cast<v1::Cluster::Service*>(this),
+                                                              static_cast<v1::Collections::Service*>(this)})
+                  .value();
+  }
   ~FakeProxy() override { server_.reset(); }
   const std::string& address() const { return server_->address(); }
 
+  grpc::Status List(grpc::ServerContext*, const v1::ListCollectionsRequest*,
+                    v1::ListCollectionsResponse* response) override {
+    response->add_collections()->mutable_collection()->set_name("shop.orders");
+    return grpc::Status::OK;
+  }
   grpc::Status ListShards(grpc::ServerContext*, const v1::ListShardsRequest*,
                           v1::ListShardsResponse* response) override {
     if (interrupt.exchange(false)) raise(SIGINT);
@@ -273,6 +284,40 @@ TEST_F(CliAddReplicaTest, AProcessThatWasRefusedIsStopped) {
   EXPECT_EQ(result.exit, 1);
   EXPECT_THAT(result.err, HasSubstr("another change is under way. s1-d, started for it, is stopped again"));
   EXPECT_FALSE(Runs());
+}
+
+// They would be lost, and who looks for them would find no file.
+TEST_F(CliDirectoryTest, AnImportThatCannotPutRefusedLinesAsideEnds) {
+  FakeProxy proxy;
+  const std::string file = directory_ + "/lines", rejected = directory_ + "/nowhere/rejected";
+  std::ofstream(file) << "{\"_id\": \n{\n";
+  std::vector<const char*> arguments = {"import",  "--collection",          "shop.orders", file.c_str(),
+                                        "--proxy", proxy.address().c_str(), "--rejected",  rejected.c_str()};
+  Result result = Terrane(arguments);
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_THAT(result.out, StartsWith("imported 0 documents "));
+  EXPECT_THAT(result.out, EndsWith("; 1 line refused\n"));
+  EXPECT_EQ(result.err, StrCat("error: the import ended early: cannot write the refused documents to ", rejected,
+                               ": No such file or directory\n"));
+  arguments.push_back("--json");
+  result = Terrane(arguments);
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_THAT(result.out, Not(HasSubstr("rejected_file")));
+
+  // Where there is room for them both are put aside.
+  const std::string kept = directory_ + "/kept";
+  arguments[7] = kept.c_str();
+  result = Terrane(arguments);
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_THAT(result.out, HasSubstr("\"refused\": 2"));
+  EXPECT_THAT(result.out, HasSubstr(StrCat("\"rejected_file\": \"", kept, "\"")));
+  EXPECT_EQ(result.err, "");
+
+  // A disk that is full is noticed when they are written at last.
+  arguments[7] = "/dev/full";
+  result = Terrane(arguments);
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_THAT(result.err, HasSubstr("cannot write the refused documents to /dev/full: No space left on device"));
 }
 
 TEST_F(CliTest, AReplicaThatDoesNotAnswerIsNotAskedFor) {
