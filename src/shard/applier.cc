@@ -23,7 +23,11 @@ absl::StatusOr<std::unique_ptr<Applier>> Applier::Open(Options options, storage:
 }
 
 absl::Status Applier::Load() {
-  TERRANE_ASSIGN_OR_RETURN(ownership_, LoadOwnership(*store_->View()));
+  const std::shared_ptr<const storage::ReadView> view = store_->View();
+  TERRANE_ASSIGN_OR_RETURN(ownership_, LoadOwnership(*view));
+  TERRANE_ASSIGN_OR_RETURN(hybrid_time_, LoadHybridTime(*view));
+  saved_hybrid_time_ = hybrid_time_;
+  hybrid_->ObserveOwn(hybrid_time_);
   ownership_.TakeChanges();
   scheduled_drops_.clear();
   {
@@ -68,10 +72,12 @@ absl::Status Applier::Apply(std::span<const CommittedEntry> batch, std::span<App
       return FailedPrecondition("entry ", batch[i].position.value(), " of the log of shard ", options_.shard,
                                 " is not one that this program knows; start a newer version of it");
     }
-    hybrid_->ObserveOwn(entry.hybrid_time());
-    if (entry.has_ingest_segment()) {
-      // Alone: what came before is committed, and made durable by the ingest (trap T61).
-      TERRANE_RETURN_IF_ERROR(Commit(Position(batch[i].position.value() - 1)));
+    // Alone: what came before is committed, and made durable by the ingest (trap T61).
+    const bool ingests = entry.has_ingest_segment();
+    if (ingests) TERRANE_RETURN_IF_ERROR(Commit(Position(batch[i].position.value() - 1)));
+    hybrid_time_ = std::max(hybrid_time_, entry.hybrid_time());
+    hybrid_->ObserveOwn(hybrid_time_);
+    if (ingests) {
       TERRANE_RETURN_IF_ERROR(ApplyIngest(batch[i].position, entry, &results[i]));
       TERRANE_RETURN_IF_ERROR(Commit(batch[i].position));
       continue;
@@ -88,7 +94,9 @@ absl::Status Applier::Apply(std::span<const CommittedEntry> batch, std::span<App
 absl::Status Applier::Commit(Position applied) {
   if (applied <= store_->AppliedPosition()) return absl::OkStatus();
   const bool visible = SaveOwnership(&ownership_, batch_.get());
+  if (hybrid_time_ != saved_hybrid_time_) SaveHybridTime(hybrid_time_, batch_.get());
   TERRANE_RETURN_IF_ERROR(batch_->Commit(applied));
+  saved_hybrid_time_ = hybrid_time_;
   if (visible) Publish();
   return absl::OkStatus();
 }

@@ -1,9 +1,11 @@
 // The shard's state machine: makes each entry of the log true, once, in order, the same on every replica.
 //
 // A run of entries becomes one batch: documents, retry records, oplog, ownership, digests and applied position in one
-// atomic step. Within the batch reads see what the entries before have written (trap T70). What an entry needs is
-// checked here again, in the order of the log (trap T01); a refused one leaves nothing but the applied position.
-// Afterwards the ownership is published for the gate, and only then proposers get their answers.
+// atomic step. The log's hybrid time is kept with them: what was applied before a start, or came with a checkpoint, is
+// not seen again, and what is written now must not bear an earlier time, however late the clock (trap T44). Within the
+// batch reads see what the entries before have written (trap T70). What an entry needs is checked here again, in the
+// order of the log (trap T01); a refused one leaves nothing but the applied position and its time. Afterwards the
+// ownership is published for the gate, and only then proposers get their answers.
 #pragma once
 
 #include <atomic>
@@ -97,6 +99,8 @@ class Applier : public replication::StateMachine {
 
   // Apply thread only.
   Ownership ownership_;
+  uint64_t hybrid_time_ = 0;        // the greatest of what is applied
+  uint64_t saved_hybrid_time_ = 0;  // as it stands in the store
   std::unique_ptr<storage::ApplyBatch> batch_;
   std::vector<std::pair<CopyId, KeyRange>> scheduled_drops_;
   std::vector<std::string_view> keys_;  // scratch

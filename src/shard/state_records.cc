@@ -31,6 +31,21 @@ absl::StatusOr<Ownership> LoadOwnership(const storage::ReadView& view) {
   return ownership;
 }
 
+absl::StatusOr<uint64_t> LoadHybridTime(const storage::ReadView& view) {
+  TERRANE_ASSIGN_OR_RETURN(const auto record, view.GetState(kHybridTimeRecord));
+  if (!record) return 0;
+  if (record->size() != 8) return DataLoss("the record 'hybrid_time' of the state is damaged");
+  uint64_t time = 0;
+  for (const char byte : *record) time = time << 8 | static_cast<uint8_t>(byte);
+  return time;
+}
+
+void SaveHybridTime(uint64_t time, storage::ApplyBatch* batch) {
+  std::string record;
+  for (int shift = 56; shift >= 0; shift -= 8) record.push_back(static_cast<char>(time >> shift));
+  batch->PutState(kHybridTimeRecord, record);
+}
+
 bool SaveOwnership(Ownership* ownership, storage::ApplyBatch* batch) {
   const Ownership::ChangedRecords changed = ownership->TakeChanges();
   bool visible = changed.structure;

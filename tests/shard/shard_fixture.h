@@ -41,6 +41,7 @@ class ShardFixture : public ::testing::Test {
     options.store.directory = directory_ / "data";
     options.store.faults = faults_;
     options.retry_lifetime = retry_lifetime_;
+    options.clock = clock_;
     if (drop_pause_) {  // after few keys
       options.store.drop_pause = *drop_pause_;
       options.store.drop_batch_keys = 3;
@@ -193,6 +194,7 @@ class ShardFixture : public ::testing::Test {
   std::shared_ptr<storage::FaultInjection> faults_;
   std::function<storage::DiskUsage()> disk_usage_;
   std::optional<std::chrono::milliseconds> drop_pause_;
+  Clock* clock_ = Clock::System();
   std::chrono::milliseconds retry_lifetime_{std::chrono::minutes(30)};
   std::unique_ptr<ShardHost> host_;
 };

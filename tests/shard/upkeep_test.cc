@@ -30,6 +30,29 @@ class UpkeepTest : public ShardFixture {
     v1::ShardInsertResponse response;
     ASSERT_TRUE(Insert(request, &response).ok());
   }
+  void InsertWithRetry(int id) {
+    auto request = InsertOf({StrCat(R"({"_id":)", id, R"(,"k":"a"})")}, RouteTo());
+    request.mutable_retry()->set_session("0123456789abcdef");
+    request.add_statements(id);
+    v1::ShardInsertResponse response;
+    ASSERT_TRUE(Insert(request, &response).ok());
+  }
+  void ExpectOplogInTheOrderOfItsTimes() {
+    const auto view = host_->store().View();
+    auto cursor = view->Oplog(view->FirstOplogPosition());
+    ASSERT_TRUE(cursor.ok()) << cursor.status();
+    uint64_t last = 0;
+    int entries = 0;
+    for (; (*cursor)->Valid(); (*cursor)->Next(), ++entries) {
+      v1::OplogEntry entry;
+      ASSERT_TRUE(entry.ParseFromString(std::string((*cursor)->entry())));
+      EXPECT_GT(entry.hybrid_time(), last) << "at " << (*cursor)->position();
+      last = entry.hybrid_time();
+    }
+    EXPECT_GT(entries, 1);
+  }
+
+  testing::ShiftedClock shifted_;  // of host_, if clock_ says so
 };
 
 TEST_F(UpkeepTest, SplitUnderWritesKeepsExactDigests) {
@@ -264,6 +287,47 @@ TEST_F(UpkeepTest, T44_RetryRecordsOfALeaderWhoseClockIsBehindLiveAsLong) {
   ASSERT_TRUE(Insert(request, &response).ok());
   host_->mutable_core()->clock = Clock::System();
   EXPECT_EQ(Retention(&host_->core(), {}).ExpireRetries(), 0u);
+}
+
+// A machine starts with its clock behind, until somebody puts it right.
+TEST_F(UpkeepTest, T44_AStartDoesNotForgetTheTimeOfTheLog) {
+  ASSERT_TRUE(Insert(R"({"_id":1,"k":"a"})").ok());
+  shifted_.wall = -std::chrono::hours(1);
+  clock_ = &shifted_;
+  Restart();
+  InsertWithRetry(2);
+  EXPECT_EQ(Retention(&host_->core(), {}).ExpireRetries(), 0u);
+  ExpectOplogInTheOrderOfItsTimes();
+}
+
+TEST_F(UpkeepTest, T44_TheTimeOfTheLogOutlivesItsOplog) {
+  host_->applier().AllowOplogTrim(Position(host_->store().AppliedPosition().value() + 2));
+  ASSERT_TRUE(Insert(R"({"_id":1,"k":"a"})").ok());
+  ASSERT_GT(host_->store().FirstOplogPosition(), host_->store().AppliedPosition());
+  shifted_.wall = -std::chrono::hours(1);
+  clock_ = &shifted_;
+  Restart();
+  InsertWithRetry(2);
+  EXPECT_EQ(Retention(&host_->core(), {}).ExpireRetries(), 0u);
+}
+
+TEST_F(UpkeepTest, T44_ACheckpointBringsTheTimeOfItsLog) {
+  ASSERT_TRUE(Insert(R"({"_id":1,"k":"a"})").ok());
+  const std::filesystem::path checkpoint = directory_ / "checkpoint";
+  std::filesystem::create_directory(checkpoint);
+  ASSERT_TRUE(host_->store().TakeCheckpoint(checkpoint).ok());
+  // Another replica, which has applied nothing of it.
+  shifted_.wall = -std::chrono::hours(1);
+  HybridClock hybrid(&shifted_);
+  storage::StoreOptions options;
+  options.directory = directory_ / "other";
+  auto store = storage::Store::Open(options);
+  ASSERT_TRUE(store.ok()) << store.status();
+  auto applier = Applier::Open({.shard = "s1"}, store->get(), &hybrid);
+  ASSERT_TRUE(applier.ok()) << applier.status();
+  EXPECT_EQ(hybrid.Wall() / std::chrono::minutes(1), shifted_.Wall() / std::chrono::minutes(1));
+  ASSERT_TRUE((*applier)->InstallCheckpoint(checkpoint).ok());
+  EXPECT_GT(hybrid.Wall(), shifted_.Wall() + std::chrono::minutes(59));
 }
 
 TEST_F(UpkeepTest, RetryRecordsStayBehindAFence) {
