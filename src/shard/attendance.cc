@@ -12,7 +12,11 @@ namespace v1 = terrane::v1;
 
 namespace {
 constexpr std::chrono::milliseconds kTimeout(2000);
+
+int64_t WallAtZero(WallTime wall, MonotonicTime now) {
+  return (wall - std::chrono::duration_cast<WallTime>(now)).count();
 }
+}  // namespace
 
 Attendance::Attendance(const Core* core, MetadataLink* metadata, StatisticsCollector* statistics, Options options)
     : core_(core),
@@ -20,6 +24,16 @@ Attendance::Attendance(const Core* core, MetadataLink* metadata, StatisticsColle
       statistics_(statistics),
       options_(std::move(options)),
       loop_(std::make_unique<Periodic>(options_.interval, [this] { Run(); })) {}
+
+std::optional<WallTime> Attendance::TrustedWall() const {
+  const WallTime wall = core_->clock->Wall();
+  const MonotonicTime now = core_->clock->Now();
+  const int64_t compared = wall_at_zero_ms_.load(std::memory_order_relaxed);
+  if (compared == kUnknown) return std::nullopt;
+  const int64_t jumped_ms = WallAtZero(wall, now) - compared;
+  if (std::abs(jumped_ms) > HybridClock::kMaxAhead.count()) return std::nullopt;
+  return wall;
+}
 
 void Attendance::Stop() {
   metadata_->Cancel();
@@ -98,11 +112,13 @@ void Attendance::Beat() {
   const MonotonicTime sent = core_->clock->Now();
   const auto answer = metadata_->Heartbeat(request, kTimeout);
   if (!answer.ok()) return;
+  const WallTime wall = core_->clock->Wall();
+  const MonotonicTime now = core_->clock->Now();
   // Half of the round trip belongs to the way back.
-  const auto round_trip = std::chrono::duration_cast<std::chrono::milliseconds>(core_->clock->Now() - sent);
-  const int64_t ahead_ms = core_->clock->Wall().count() - (answer->wall_ms() + round_trip.count() / 2);
+  const auto round_trip = std::chrono::duration_cast<std::chrono::milliseconds>(now - sent);
+  const int64_t ahead_ms = wall.count() - (answer->wall_ms() + round_trip.count() / 2);
   const bool agrees = std::abs(ahead_ms) <= HybridClock::kMaxAhead.count() + round_trip.count() / 2;
-  clock_agrees_ = agrees;
+  wall_at_zero_ms_ = agrees ? WallAtZero(wall, now) : kUnknown;
   if (std::exchange(clock_was_off_, !agrees) == agrees) {
     LogWarn("shard",
             agrees ? "the wall clock agrees with the metadata service's again"

@@ -3,8 +3,11 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "shard/core.h"
@@ -34,14 +37,16 @@ class Attendance {
   Attendance(const Core* core, MetadataLink* metadata, StatisticsCollector* statistics, Options options);
   ~Attendance() { Stop(); }
 
-  // Whether the own wall clock is close enough to the metadata service's to decide what has expired: what the last
-  // heartbeat that was answered has found; false until one was, from the start and from each Poke.
-  bool clock_agrees() const { return clock_agrees_.load(std::memory_order_relaxed); }
+  // The own wall clock, if it is close enough to the metadata service's to decide what has expired: if the last
+  // heartbeat that was answered has found so, and it has gone as the monotonic clock has since. A clock that jumps is
+  // not trusted for the time until the next answer. Decide by what is returned: a later reading is another one. Nothing
+  // until a heartbeat was answered, from the start and from each Poke.
+  std::optional<WallTime> TrustedWall() const;
 
   // This replica leads now: the next heartbeat goes at once, and only then its clock is trusted (trap T44). Does not
   // block.
   void Poke() {
-    clock_agrees_ = false;
+    wall_at_zero_ms_ = kUnknown;
     loop_->Poke();
   }
   // Cancels the metadata link's calls and joins. Idempotent.
@@ -62,7 +67,10 @@ class Attendance {
   bool complained_ = false;  // about the registration
   bool refused_ = false;
   bool clock_was_off_ = false;  // as of the last heartbeat that was answered; was logged
-  std::atomic<bool> clock_agrees_{false};
+  // What the wall clock showed when the monotonic one began, by the readings of the last heartbeat that was answered;
+  // kUnknown if they did not agree with the metadata service's.
+  static constexpr int64_t kUnknown = std::numeric_limits<int64_t>::min();
+  std::atomic<int64_t> wall_at_zero_ms_{kUnknown};
   std::unique_ptr<Periodic> loop_;
 };
 

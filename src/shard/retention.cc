@@ -64,9 +64,9 @@ Position Retention::OldestYoungerThan(int64_t wall_ms) const {
   return low;
 }
 
-size_t Retention::ExpireRetries() {
+size_t Retention::ExpireRetries(WallTime now) {
   if (!core_->proposer->ServingTerm().ok()) return 0;
-  const int64_t now_ms = core_->clock->Wall().count();
+  const int64_t now_ms = now.count();
   const auto ownership = core_->applier->View();
   size_t removed = 0;
   std::map<std::pair<CopyId, std::string>, Walk> walks;

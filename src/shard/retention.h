@@ -26,10 +26,10 @@ class Retention {
   // Allows the applier to trim what is older than the age or makes the oplog larger than it may be. Pins hold it there.
   void TrimOplog();
 
-  // Looks at some more records of the chunks that are owned here and logs the removal of expired ones. Only the leader
-  // does; a copy that follows gets it by the stream (trap T23). Returns how many were removed. Cheap where nothing can
-  // have expired yet.
-  size_t ExpireRetries();
+  // Looks at some more records of the chunks that are owned here and logs the removal of those that have expired at
+  // `now`, which somebody must have compared with other clocks (trap T44). Only the leader does; a copy that follows
+  // gets it by the stream (trap T23). Returns how many were removed. Cheap where nothing can have expired yet.
+  size_t ExpireRetries(WallTime now);
 
  private:
   // A walk over the records of a chunk, again and again.

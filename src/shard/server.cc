@@ -362,7 +362,7 @@ class ShardServerImpl final : public ShardServer {
     store_watch_ = std::make_unique<Periodic>(kStoreWatchInterval, [this] { HandOnIfTheStoreHangs(); });
     retention_loop_ = std::make_unique<Periodic>(kRetentionInterval, [this] {
       retention_->TrimOplog();
-      if (attendance_->clock_agrees()) retention_->ExpireRetries();
+      if (const std::optional<WallTime> now = attendance_->TrustedWall()) retention_->ExpireRetries(*now);
       files_->Tidy();
     });
   }

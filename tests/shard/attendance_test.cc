@@ -6,6 +6,7 @@
 #include "common/status.h"
 #include "shard_fixture.h"
 #include "support/await.h"
+#include "support/clocks.h"
 
 namespace terrane::shard {
 namespace {
@@ -42,7 +43,10 @@ class MetadataWithAClock : public MetadataLink {
   std::atomic<std::chrono::milliseconds> ahead{std::chrono::milliseconds(0)};
 };
 
-using AttendanceTest = ShardFixture;
+class AttendanceTest : public ShardFixture {
+ protected:
+  testing::ShiftedClock shifted_;
+};
 
 TEST_F(AttendanceTest, T51_WhoNeedsNobodysVoteSaysSo) {
   MetadataWithAClock metadata;
@@ -68,6 +72,7 @@ TEST_F(AttendanceTest, T51_WhoNeedsNobodysVoteSaysSo) {
 
 TEST_F(AttendanceTest, T44_TheClockIsTrustedOnlyWhenThisLeaderHasComparedIt) {
   MetadataWithAClock metadata;
+  host_->mutable_core()->clock = &shifted_;
   StatisticsCollector statistics(&host_->core());
   Attendance::Options options;
   options.replica = ReplicaId(1);
@@ -80,19 +85,37 @@ TEST_F(AttendanceTest, T44_TheClockIsTrustedOnlyWhenThisLeaderHasComparedIt) {
     return Await([&, from = metadata.beats.load()] { return metadata.beats > from + 2; });
   };
   ASSERT_TRUE(some_beats());
-  EXPECT_FALSE(attendance.clock_agrees()) << "nobody has answered";
+  EXPECT_FALSE(attendance.TrustedWall()) << "nobody has answered";
   metadata.away = false;
-  EXPECT_TRUE(Await([&] { return attendance.clock_agrees(); }));
+  EXPECT_TRUE(Await([&] { return attendance.TrustedWall().has_value(); }));
   metadata.ahead = std::chrono::hours(1);
-  EXPECT_TRUE(Await([&] { return !attendance.clock_agrees(); }));
+  EXPECT_TRUE(Await([&] { return !attendance.TrustedWall().has_value(); }));
   metadata.ahead = std::chrono::milliseconds(0);
-  EXPECT_TRUE(Await([&] { return attendance.clock_agrees(); }));
+  EXPECT_TRUE(Await([&] { return attendance.TrustedWall().has_value(); }));
   metadata.away = true;
   ASSERT_TRUE(some_beats());
-  EXPECT_TRUE(attendance.clock_agrees());
+  EXPECT_TRUE(attendance.TrustedWall());
+  // Nobody can be asked, and what it has said is of before the jump.
+  for (const int hours : {1, -1}) {
+    shifted_.wall = std::chrono::hours(hours);
+    EXPECT_FALSE(attendance.TrustedWall()) << hours;
+  }
+  shifted_.wall = std::chrono::milliseconds(100);
+  EXPECT_TRUE(attendance.TrustedWall()) << "somebody has adjusted it";
+  shifted_.wall = std::chrono::milliseconds(0);
+  shifted_.monotonic = std::chrono::hours(1);
+  EXPECT_FALSE(attendance.TrustedWall()) << "it stood still for an hour";
+  shifted_.wall = std::chrono::hours(1);
+  EXPECT_TRUE(attendance.TrustedWall()) << "an hour has passed";
+  shifted_.wall = std::chrono::hours(2);
+  metadata.ahead = std::chrono::hours(2);
+  metadata.away = false;
+  EXPECT_TRUE(Await([&] { return attendance.TrustedWall().has_value(); })) << "they agree on another time";
+  metadata.away = true;
+  ASSERT_TRUE(some_beats());
   attendance.Poke();
   ASSERT_TRUE(some_beats());
-  EXPECT_FALSE(attendance.clock_agrees()) << "it was another time that it led";
+  EXPECT_FALSE(attendance.TrustedWall()) << "it was another time that it led";
 }
 
 }  // namespace

@@ -241,8 +241,8 @@ TEST_F(UpkeepTest, T23_OwnerExpiresRetryRecordsThroughTheLog) {
   ASSERT_TRUE(Insert(request, &response).ok());
   Retention retention(&host_->core(), {});
   const Position before = host_->store().AppliedPosition();
-  EXPECT_EQ(retention.ExpireRetries(), 1u);
-  EXPECT_EQ(Retention(&host_->core(), {}).ExpireRetries(), 0u);
+  EXPECT_EQ(retention.ExpireRetries(Clock::System()->Wall()), 1u);
+  EXPECT_EQ(Retention(&host_->core(), {}).ExpireRetries(Clock::System()->Wall()), 0u);
   EXPECT_GT(host_->store().AppliedPosition(), before);
   ExpectSoundCopy();
   v1::OplogEntry oplog;
@@ -269,7 +269,7 @@ TEST_F(UpkeepTest, T23_ABusyShardKeyDoesNotHoldUpTheOthers) {
   options.retries_per_step = 10;
   Retention retention(&host_->core(), options);
   size_t removed = 0;
-  for (int step = 0; step < 5; ++step) removed += retention.ExpireRetries();
+  for (int step = 0; step < 5; ++step) removed += retention.ExpireRetries(Clock::System()->Wall());
   EXPECT_EQ(removed, 1u);
   ExpectSoundCopy();
 }
@@ -286,7 +286,7 @@ TEST_F(UpkeepTest, T44_RetryRecordsOfALeaderWhoseClockIsBehindLiveAsLong) {
   v1::ShardInsertResponse response;
   ASSERT_TRUE(Insert(request, &response).ok());
   host_->mutable_core()->clock = Clock::System();
-  EXPECT_EQ(Retention(&host_->core(), {}).ExpireRetries(), 0u);
+  EXPECT_EQ(Retention(&host_->core(), {}).ExpireRetries(Clock::System()->Wall()), 0u);
 }
 
 // A machine starts with its clock behind, until somebody puts it right.
@@ -296,7 +296,7 @@ TEST_F(UpkeepTest, T44_AStartDoesNotForgetTheTimeOfTheLog) {
   clock_ = &shifted_;
   Restart();
   InsertWithRetry(2);
-  EXPECT_EQ(Retention(&host_->core(), {}).ExpireRetries(), 0u);
+  EXPECT_EQ(Retention(&host_->core(), {}).ExpireRetries(Clock::System()->Wall()), 0u);
   ExpectOplogInTheOrderOfItsTimes();
 }
 
@@ -308,7 +308,7 @@ TEST_F(UpkeepTest, T44_TheTimeOfTheLogOutlivesItsOplog) {
   clock_ = &shifted_;
   Restart();
   InsertWithRetry(2);
-  EXPECT_EQ(Retention(&host_->core(), {}).ExpireRetries(), 0u);
+  EXPECT_EQ(Retention(&host_->core(), {}).ExpireRetries(Clock::System()->Wall()), 0u);
 }
 
 TEST_F(UpkeepTest, T44_ACheckpointBringsTheTimeOfItsLog) {
