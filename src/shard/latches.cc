@@ -89,8 +89,28 @@ void Latches::Release(const std::vector<std::string>& names) {
     }
     ++next->held;
     // Full or stopping: rather here than never.
-    if (!executor_->Post([this, next] { Advance(next); })) Advance(next);
+    if (!executor_->Post([this, next] { Advance(next); })) AdvanceHere(std::move(next));
   }
+}
+
+void Latches::AdvanceHere(std::shared_ptr<Request> request) {
+  // A waiter that ends at once, as each does at a stop, releases in turn. The thread's outermost call works off what
+  // that brings: nested, the stack would end before those who wait for a busy document.
+  using Waiting = std::deque<std::pair<Latches*, std::shared_ptr<Request>>>;
+  thread_local Waiting* outermost = nullptr;
+  if (outermost != nullptr) {
+    outermost->emplace_back(this, std::move(request));
+    return;
+  }
+  Waiting waiting;
+  waiting.emplace_back(this, std::move(request));
+  outermost = &waiting;
+  while (!waiting.empty()) {
+    const auto [latches, next] = std::move(waiting.front());
+    waiting.pop_front();
+    latches->Advance(next);
+  }
+  outermost = nullptr;
 }
 
 size_t Latches::waiting() const {

@@ -48,8 +48,8 @@ class Latches {
     std::vector<std::string> names_;
   };
 
-  // Calls `then` when all are held: at once, on this thread, if they are free; else on the executor. Names may be in
-  // any order and repeat.
+  // Calls `then` when all are held: at once, on this thread, if they are free; else on the executor, or, if that takes
+  // nothing any more, on a thread that releases. Names may be in any order and repeat.
   void Acquire(std::vector<std::string> names, std::function<void(Hold)> then);
 
   // How many operations wait.
@@ -69,6 +69,8 @@ class Latches {
   Stripe& StripeOf(const std::string& name) { return stripes_[std::hash<std::string>()(name) % stripes_.size()]; }
   void Advance(const std::shared_ptr<Request>& request);
   void Release(const std::vector<std::string>& names);
+  // Goes on with one that had to wait, on this thread.
+  void AdvanceHere(std::shared_ptr<Request> request);
 
   Executor* const executor_;
   std::array<Stripe, 16> stripes_;

@@ -551,6 +551,30 @@ TEST(LatchesTest, ManyOverlappingSetsComeToAnEnd) {
   EXPECT_EQ(sum, kOperations * 4);
 }
 
+// A stop answers all of them, one by one, on the thread that releases the first.
+TEST(LatchesTest, ManyWaitersThatTheExecutorDoesNotTakeAreNoRecursion) {
+  Executor executor("latch", 1);
+  Latches latches(&executor);
+  Latches::Hold first;
+  latches.Acquire({"a"}, [&](Latches::Hold hold) { first = std::move(hold); });
+  constexpr int kWaiters = 200'000;
+  int done = 0;
+  for (int i = 0; i < kWaiters; ++i) {
+    latches.Acquire({"a", "b"}, [&, i](Latches::Hold hold) {
+      EXPECT_EQ(done, i);
+      hold.Release();  // who waits comes after this one, not within
+      ++done;
+    });
+  }
+  executor.Stop();
+  first.Release();
+  EXPECT_EQ(done, kWaiters);
+  EXPECT_EQ(latches.waiting(), 0u);
+  bool free = false;
+  latches.Acquire({"a", "b"}, [&](Latches::Hold) { free = true; });
+  EXPECT_TRUE(free);
+}
+
 TEST(HybridClockTest, GrowsAndDoesNotBelieveTheFarFuture) {
   HybridClock clock(Clock::System());
   const uint64_t a = clock.Next();
