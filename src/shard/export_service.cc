@@ -194,19 +194,20 @@ class ExportServiceImpl final : public ExportService, public v1::ShardExport::Ca
     limited.set_max_bytes(std::min<int64_t>(limited.max_bytes(), 16 << 20));
     response->set_up_to(request.after());
     const MonotonicTime end =
-        Clock::System()->Now() + std::min(std::chrono::milliseconds(std::max(0, request.wait_ms())), options_.max_wait);
+        options_.clock->Now() + std::min(std::chrono::milliseconds(std::max(0, request.wait_ms())), options_.max_wait);
     bool woken = false;
     while (true) {
       {
         TERRANE_ASSIGN_OR_RETURN(Picture picture, Look(request.move(), copy, range, 0));
-        TERRANE_RETURN_IF_ERROR(ExportOplog(
-            *picture.view, limited, options_.oplog_scan_bytes, [&] { return stopped_ || call.cancelled(); }, response));
+        const MonotonicTime late = options_.clock->Now() + options_.oplog_scan_time;
+        const auto enough = [&] { return stopped_ || call.cancelled() || options_.clock->Now() >= late; };
+        TERRANE_RETURN_IF_ERROR(ExportOplog(*picture.view, limited, options_.oplog_scan_bytes, enough, response));
       }
       if (response->entries_size() > 0) return absl::OkStatus();
       if (request.up_to() != 0 && response->up_to() >= request.up_to()) return absl::OkStatus();
       // Cut short: the caller waits for an answer, and goes on from here with the next call.
       if (response->up_to() < response->applied()) return absl::OkStatus();
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::System()->Now());
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - options_.clock->Now());
       if (left.count() <= 0 || stopped_ || call.cancelled()) return absl::OkStatus();
       TERRANE_RETURN_IF_ERROR(MayServe(follower));
       // Nothing for us among what woke us: let some more come together.

@@ -4,9 +4,11 @@
 // others. A request that waits costs a thread, not time: it sleeps until something is applied.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 
+#include "common/clock.h"
 #include "shard/ownership.h"
 #include "storage/store.h"
 #include "terrane/v1/shard.pb.h"
@@ -28,10 +30,13 @@ struct ExportOptions {
   std::function<Position()> committed;
   int bulk_threads = 4;
   int oplog_threads = 16;
-  // One ReadOplog looks at so much of the oplog, whoever it is about.
+  // One ReadOplog looks at so much of the oplog, whoever it is about, and at a slow disk for so long: the caller does
+  // not wait for ever, and what has been looked at is lost to it if it has gone.
   int64_t oplog_scan_bytes = 32 << 20;
+  std::chrono::milliseconds oplog_scan_time{1000};
   // Greatest amount that a request may ask to wait.
   std::chrono::milliseconds max_wait{5000};
+  const Clock* clock = Clock::System();
 };
 
 class ExportService {

@@ -70,7 +70,8 @@ class MiniShard {
     while (!proposer_->ServingTerm().ok()) std::this_thread::yield();
     exports_ = ExportService::Make({.store = store_.get(),
                                     .ownership = [this] { return applier_->View(); },
-                                    .oplog_scan_bytes = oplog_scan_bytes});
+                                    .oplog_scan_bytes = oplog_scan_bytes,
+                                    .clock = export_clock});
     auto server = rpc::Server::Start({}, {exports_->service()});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
@@ -129,6 +130,7 @@ class MiniShard {
   ImportDriver::Options driver;
   std::function<std::unique_ptr<PeerReplicas>()> peers;  // null: a shard of one
   int64_t oplog_scan_bytes = ExportOptions().oplog_scan_bytes;
+  const Clock* export_clock = Clock::System();
   std::atomic<int> looks{0};      // of imports at what is owned
   std::function<void()> on_look;  // at the next one, once; to be set while no driver runs
 

@@ -441,49 +441,80 @@ TEST_F(MoveTest, T25_T27_AnOplogThatIsNotKeptIsAnError) {
   EXPECT_EQ(rpc::ReasonOf(trimmed), v1::ErrorDetail::OPLOG_TRIMMED);
 }
 
-// A quiet chunk on a busy shard: one call ends in time, and the next one goes on where it ended.
-TEST_F(MoveTest, T25_WhatIsOfOtherCopiesIsReadInPieces) {
-  source_->oplog_scan_bytes = 1000;
+// A quiet chunk on a busy shard.
+class OplogPiecesTest : public MoveFixture {
+ protected:
+  // The source as `change` says, with one entry of the chunk behind many of another one.
+  void Prepare(const std::function<void()>& change) {
+    change();
+    source_->Stop();
+    ASSERT_NO_FATAL_FAILURE(source_->Start());
+    CreateChunk();
+    begin_ = source_->store().AppliedPosition();
+    v1::ShardEntry other;
+    other.mutable_create_chunk()->set_collection_id(4);
+    other.mutable_create_chunk()->set_epoch(1);
+    *other.mutable_create_chunk()->mutable_range() = ToProto(range_);
+    other.mutable_create_chunk()->set_copy_id(11);
+    other.mutable_create_chunk()->set_token(kToken.value());
+    ASSERT_EQ(source_->Propose(std::move(other)).outcome, Outcome::kApplied);
+    for (uint64_t n = 0; n < 50; ++n) {
+      v1::ShardEntry entry;
+      entry.mutable_write()->set_collection_id(4);
+      entry.mutable_write()->set_copy_id(11);
+      entry.mutable_write()->set_token(kToken.value());
+      *entry.mutable_write()->add_changes() = Put(n, std::string(100, '.'));
+      ASSERT_TRUE(source_->ProposeWrite(std::move(entry)).ok());
+    }
+    ASSERT_TRUE(Write({Put(1, "ours")}).ok());
+  }
+  // One call ends in time, and the next one goes on where it ended.
+  void ExpectReadInPieces() {
+    auto source = MakeGrpcImportSource(&target_->pool(), {source_->address()});
+    v1::ReadOplogRequest request;
+    *request.mutable_move() = Ref();
+    request.set_copy_id(kSourceCopy.value());
+    *request.mutable_range() = ToProto(range_);
+    request.set_after(begin_.value());
+    request.set_wait_ms(2000);
+    int calls = 0;
+    int entries = 0;
+    for (uint64_t applied = begin_.value() + 1; request.after() < applied; ++calls) {
+      const auto batch = source->ReadOplog(request, false);
+      ASSERT_TRUE(batch.ok()) << batch.status();
+      ASSERT_GT(batch->up_to(), request.after());
+      EXPECT_LE(batch->up_to() - request.after(), 10u);
+      applied = batch->applied();
+      entries += batch->entries_size();
+      request.set_after(batch->up_to());
+    }
+    EXPECT_GT(calls, 4);
+    EXPECT_EQ(entries, 1);
+  }
+
+  Position begin_;
+};
+
+TEST_F(OplogPiecesTest, T25_WhatIsOfOtherCopiesIsReadInPieces) {
+  ASSERT_NO_FATAL_FAILURE(Prepare([this] { source_->oplog_scan_bytes = 1000; }));
+  ExpectReadInPieces();
+}
+
+// As if each entry took so long to read.
+class HurryingClock final : public Clock {
+ public:
+  MonotonicTime Now() const override { return System()->Now() + std::chrono::milliseconds(400) * ++readings_; }
+  WallTime Wall() const override { return System()->Wall(); }
+
+ private:
+  mutable std::atomic<int64_t> readings_{0};
+};
+
+TEST_F(OplogPiecesTest, T25_ASlowDiskAnswersBeforeItsCallerHasGone) {
+  HurryingClock slow;
+  ASSERT_NO_FATAL_FAILURE(Prepare([&] { source_->export_clock = &slow; }));
+  ExpectReadInPieces();
   source_->Stop();
-  ASSERT_NO_FATAL_FAILURE(source_->Start());
-  CreateChunk();
-  const Position begin = source_->store().AppliedPosition();
-  v1::ShardEntry other;
-  other.mutable_create_chunk()->set_collection_id(4);
-  other.mutable_create_chunk()->set_epoch(1);
-  *other.mutable_create_chunk()->mutable_range() = ToProto(range_);
-  other.mutable_create_chunk()->set_copy_id(11);
-  other.mutable_create_chunk()->set_token(kToken.value());
-  ASSERT_EQ(source_->Propose(std::move(other)).outcome, Outcome::kApplied);
-  for (uint64_t n = 0; n < 50; ++n) {
-    v1::ShardEntry entry;
-    entry.mutable_write()->set_collection_id(4);
-    entry.mutable_write()->set_copy_id(11);
-    entry.mutable_write()->set_token(kToken.value());
-    *entry.mutable_write()->add_changes() = Put(n, std::string(100, '.'));
-    ASSERT_TRUE(source_->ProposeWrite(std::move(entry)).ok());
-  }
-  ASSERT_TRUE(Write({Put(1, "ours")}).ok());
-  auto source = MakeGrpcImportSource(&target_->pool(), {source_->address()});
-  v1::ReadOplogRequest request;
-  *request.mutable_move() = Ref();
-  request.set_copy_id(kSourceCopy.value());
-  *request.mutable_range() = ToProto(range_);
-  request.set_after(begin.value());
-  request.set_wait_ms(2000);
-  int calls = 0;
-  int entries = 0;
-  for (uint64_t applied = begin.value() + 1; request.after() < applied; ++calls) {
-    const auto batch = source->ReadOplog(request, false);
-    ASSERT_TRUE(batch.ok()) << batch.status();
-    ASSERT_GT(batch->up_to(), request.after());
-    EXPECT_LE(batch->up_to() - request.after(), 10u);
-    applied = batch->applied();
-    entries += batch->entries_size();
-    request.set_after(batch->up_to());
-  }
-  EXPECT_GT(calls, 4);
-  EXPECT_EQ(entries, 1);
 }
 
 }  // namespace
