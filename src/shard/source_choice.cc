@@ -73,7 +73,7 @@ void SourceChoice::Damaged(const std::string& endpoint, MonotonicTime now) {
 bool SourceChoice::HasOthers(const std::string& endpoint) const {
   return std::any_of(endpoints_.begin(), endpoints_.end(), [&](const std::string& other) {
     const auto found = penalties_.find(other);
-    const bool damaged = found != penalties_.end() && found->second.last >= kGreatestPenalty;
+    const bool damaged = found != penalties_.end() && found->second.damaged;
     return other != endpoint && !damaged;
   });
 }

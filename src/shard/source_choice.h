@@ -35,6 +35,8 @@ class SourceChoice {
   void Damaged(const std::string& endpoint, MonotonicTime now);
   void FenceFailed() { ++fence_turn_; }
 
+  // Whether another replica may have what this one lacks: one that is not known to be damaged, whether it answers or
+  // not.
   bool HasOthers(const std::string& endpoint) const;
 
  private:

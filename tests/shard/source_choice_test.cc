@@ -59,6 +59,21 @@ TEST(SourceChoiceTest, T33_ADamagedReplicaIsNotTheWholeShard) {
   EXPECT_FALSE(choice.HasOthers("f1"));
 }
 
+// Who has not answered for long may be sound: the move waits for it.
+TEST(SourceChoiceTest, T33_AnOutageIsNoDamage) {
+  SourceChoice choice;
+  choice.SetEndpoints({"a", "b"});
+  for (int n = 0; n < 5; ++n) {
+    for (const char* endpoint : {"a", "b"}) choice.Failed(endpoint, seconds(1));
+  }
+  choice.Worked("b", seconds(10));
+  choice.Damaged("b", seconds(10));
+  EXPECT_TRUE(choice.HasOthers("b"));
+  choice.Damaged("a", seconds(11));
+  choice.Failed("a", seconds(12));
+  EXPECT_FALSE(choice.HasOthers("b")) << "an outage does not mend it";
+}
+
 // A read of the oplog that was under way says nothing about what lies on the disk.
 TEST(SourceChoiceTest, T33_DamageIsNotForgivenForAnAnswer) {
   SourceChoice choice;
