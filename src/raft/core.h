@@ -240,8 +240,9 @@ class Core {
   // no-op (trap T47).
   Refusal ReadIndex(uint64_t context);
 
-  // Hands leadership to `target`, or with 0 to the voter that is most up to date. Proposals are refused meanwhile;
-  // given up after one election timeout. Leases end before.
+  // Hands leadership to `target`, or with 0 to the voter that is most up to date, of equals to the next one behind the
+  // own id (the least behind the greatest). Proposals are refused meanwhile; given up after one election timeout.
+  // Leases end before.
   Refusal TransferLeadership(ReplicaId target, MonotonicTime now);
 
   // Everything in Readys up to this sequence is synced.

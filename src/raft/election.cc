@@ -236,10 +236,15 @@ Refusal Core::TransferLeadership(ReplicaId target, MonotonicTime now) {
 bool Core::StartTransfer(ReplicaId target, MonotonicTime now) {
   LeaderRole* leader = Leader();
   const Progress* best = nullptr;
+  // Of equals the next id behind the own one, the least behind the greatest: transfers one after the other reach all.
+  const auto better = [this](const Progress& a, const Progress& b) {
+    if (a.match != b.match) return a.match > b.match;
+    return std::pair(a.id < options_.id, a.id) < std::pair(b.id < options_.id, b.id);
+  };
   for (const Progress& peer : leader->peers) {
     bool answers = now - peer.heard_at < options_.election_timeout_min;
     if (!configuration().IsVoter(peer.id) || !answers) continue;
-    if (target != ReplicaId() ? peer.id == target : best == nullptr || peer.match > best->match) best = &peer;
+    if (target != ReplicaId() ? peer.id == target : best == nullptr || better(peer, *best)) best = &peer;
   }
   if (best == nullptr) return false;
   leader->transfer = Transfer{best->id, now + options_.election_timeout_max, false};

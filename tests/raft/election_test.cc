@@ -303,6 +303,27 @@ TEST(ElectionTest, ALeaderThatHearsAMajorityStays) {
   EXPECT_EQ(group[1].term(), Term(2));
 }
 
+// Whoever needs another leader, and does not know which, gets to each of them.
+TEST(ElectionTest, TransfersWithoutATargetAmongEqualsReachEveryVoter) {
+  for (const uint64_t voters : {3, 5}) {
+    Group group(voters);
+    group.Elect(1);
+    uint64_t leader = 1;
+    std::set<uint64_t> led;
+    for (uint64_t n = 0; n < voters; ++n) {
+      group.Run(100ms);
+      ASSERT_EQ(group[leader].TransferLeadership(ReplicaId(), group.now()), Refusal::kNone);
+      group.Collect(leader);
+      group.Run(100ms);
+      for (uint64_t id = 1; id <= voters; ++id) {
+        if (group[id].IsLeader()) leader = id;
+      }
+      led.insert(leader);
+    }
+    EXPECT_EQ(led.size(), voters);
+  }
+}
+
 TEST(ElectionTest, ALeaderKnowsWhoHasAnsweredItInItsTerm) {
   LoneCore leader(3, 2, {1});
   leader.Lead();
