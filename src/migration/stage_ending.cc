@@ -43,7 +43,8 @@ void SetPauses(const StageContext& context, v1::MigrationFigures* figures) {
   if (record.fence_deadline_ms() == 0) return;
   const double since_commit = Milliseconds(seen.now - *seen.commit_seen).count();
   const double entered_ms = static_cast<double>(record.fence_deadline_ms() - record.max_pause_ms());
-  const double bound = static_cast<double>(seen.wall.count()) - since_commit - entered_ms;
+  // Both clocks are read in whole milliseconds.
+  const double bound = static_cast<double>(seen.wall.count()) + 1 - since_commit - entered_ms;
   // A wall clock that was set back says less than what was seen here.
   if (bound <= 0 || bound < writes) return;
   figures->set_write_pause_ms(bound);

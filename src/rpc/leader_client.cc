@@ -7,8 +7,15 @@ namespace {
 
 constexpr RetryPolicy kPolicy{.first = std::chrono::milliseconds(10), .greatest = std::chrono::milliseconds(100)};
 
+// Who may wait for minutes for its answer does not wait as long for somebody to ask.
+constexpr std::chrono::seconds kConnectPatience(5);
+
+bool NothingWasDone(const absl::Status& status) {
+  return ReasonOf(status) == v1::ErrorDetail::NOT_LEADER || NothingWasSent(status);
+}
+
 bool WorthAnotherAttempt(const absl::Status& status, bool repeatable) {
-  if (ReasonOf(status) == v1::ErrorDetail::NOT_LEADER) return true;
+  if (NothingWasDone(status)) return true;
   if (!repeatable) return false;
   return status.code() == absl::StatusCode::kUnavailable || status.code() == absl::StatusCode::kDeadlineExceeded;
 }
@@ -25,6 +32,7 @@ absl::Status LeaderClient::Call(MonotonicTime deadline, const Attempt& attempt,
                                 std::chrono::milliseconds attempt_timeout, bool repeatable) {
   Backoff backoff(kPolicy);
   absl::Status last = Unavailable("no endpoint of ", service_, " is configured");
+  const MonotonicTime began = Clock::System()->Now();
   int hints = 0;
   bool unsure = false;  // something was sent that may have been done, or may be yet
   for (;;) {
@@ -52,12 +60,13 @@ absl::Status LeaderClient::Call(MonotonicTime deadline, const Attempt& attempt,
         return last;
       }
       const absl::Status answer = last;
-      unsure = unsure || ReasonOf(answer) != v1::ErrorDetail::NOT_LEADER;
+      unsure = unsure || !NothingWasDone(answer);
       if (cancelled && (absl::IsCancelled(answer) || WorthAnotherAttempt(answer, repeatable))) return Stopped(unsure);
       if (NobodyAnswered(answer) || ReasonOf(answer) == v1::ErrorDetail::NOT_LEADER) {
         last = Annotate(answer, StrCat(service_, " at ", endpoint));
       }
       if (!WorthAnotherAttempt(answer, repeatable)) return last;
+      if (!repeatable && NothingWasSent(answer) && now > began + kConnectPatience) return last;
       hurry = tracker_.Failed(endpoint, answer) && ++hints % 4 != 0;  // two that name each other must not spin
     }
     if (hurry) continue;

@@ -29,9 +29,9 @@ class LeaderClient {
   using Attempt = std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>;
 
   // Repeats `attempt` while it fails with UNAVAILABLE, or does not answer within `attempt_timeout`; so it must be safe
-  // to repeat (reads, or requests that bear an id). One that is not `repeatable` goes out again only after NOT_LEADER,
-  // which says that nothing was done. Every attempt gets a context with its deadline. Other errors are
-  // returned at once; after the deadline the last error is.
+  // to repeat (reads, or requests that bear an id). One that is not `repeatable` goes out again only where nothing was
+  // done: after NOT_LEADER, and for some seconds when there was nobody to connect to. Every attempt gets a context with
+  // its deadline. Other errors are returned at once; after the deadline the last error is.
   absl::Status Call(MonotonicTime deadline, const Attempt& attempt,
                     std::chrono::milliseconds attempt_timeout = std::chrono::seconds(1), bool repeatable = true);
 

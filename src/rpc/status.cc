@@ -148,9 +148,13 @@ absl::Status FromGrpc(const grpc::Status& status) {
   return result;
 }
 
+bool NothingWasSent(const absl::Status& status) {
+  return MessageOf(status).starts_with(kCannotConnect);
+}
+
 bool NobodyAnswered(const absl::Status& status) {
   const std::string_view words = MessageOf(status);
-  return words.starts_with(kCannotConnect) || words == kNoAnswer || words == kBroken;
+  return NothingWasSent(status) || words == kNoAnswer || words == kBroken;
 }
 
 }  // namespace terrane::rpc

@@ -39,5 +39,7 @@ grpc::Status ToGrpc(const absl::Status& status);
 absl::Status FromGrpc(const grpc::Status& status);
 // The status is of the connection, in those words: the one who was asked has not answered.
 bool NobodyAnswered(const absl::Status& status);
+// Nor has it heard the question: there was no connection to send it on.
+bool NothingWasSent(const absl::Status& status);
 
 }  // namespace terrane::rpc

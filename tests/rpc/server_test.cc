@@ -127,6 +127,23 @@ TEST_F(ServerTest, LeaderClientFollowsTheHint) {
   EXPECT_EQ(client.tracker().Current(), server_->address());
 }
 
+// What it never got cannot have been done.
+TEST_F(ServerTest, WhoCannotBeReachedIsPassedOverAlsoByACallThatGoesOutOnce) {
+  ChannelPool pool;
+  LeaderClient client(&pool, {"127.0.0.1:1", server_->address()});
+  v1::WatchEvent response;
+  int attempts = 0;
+  const absl::Status status = client.Call(
+      Clock::System()->Now() + 5s,
+      [&](const auto& channel, grpc::ClientContext* context) {
+        ++attempts;
+        return v1::Metadata::NewStub(channel)->GetRoutes(context, v1::GetRoutesRequest(), &response);
+      },
+      5s, /*repeatable=*/false);
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(attempts, 2);
+}
+
 TEST(LeaderClientTest, GivesUpAtTheDeadlineWithTheLastError) {
   ChannelPool pool;
   LeaderClient client(&pool, {"127.0.0.1:1"});
