@@ -123,10 +123,12 @@ void CommandLine::Require(const std::string& name) {
 
 std::optional<int> CommandLine::Parse(int argc, const char* const* argv) {
   // The environment goes in front of the arguments, so that a flag, which comes later, wins; CLI11's own reading of the
-  // environment would come after the file and lose to it.
+  // environment would come after the file and lose to it. A variable that is empty is none: --name= would take the next
+  // argument for its value.
   std::vector<std::string> arguments;
   for (const std::string& name : rep_->names) {
-    if (const char* value = getenv(EnvironmentName(name).c_str())) arguments.push_back("--" + name + "=" + value);
+    const char* value = getenv(EnvironmentName(name).c_str());
+    if (value != nullptr && *value != '\0') arguments.push_back("--" + name + "=" + value);
   }
   for (int i = 1; i < argc; ++i) arguments.emplace_back(argv[i]);
   std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back

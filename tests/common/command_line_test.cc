@@ -72,6 +72,16 @@ TEST(CommandLineTest, FlagBeatsEnvironmentBeatsFileBeatsDefault) {
   EXPECT_EQ(s.reserve, 1 << 30);
 }
 
+TEST(CommandLineTest, AnEmptyVariableOfTheEnvironmentIsNone) {
+  setenv("TERRANE_DIR", "", 1);
+  Settings s;
+  const auto exit = Parse(&s, {"--dir=/d", "--replica=3"});
+  unsetenv("TERRANE_DIR");
+  ASSERT_FALSE(exit);
+  EXPECT_EQ(s.dir, "/d");
+  EXPECT_EQ(s.replica, 3);
+}
+
 TEST(CommandLineTest, BadValuesNameTheSetting) {
   for (const auto& [argument, message] : std::vector<std::pair<const char*, const char*>>{
            {"--replica=six", "--replica: \"six\" is not a whole number from 1 to 5"},
