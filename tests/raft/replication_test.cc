@@ -212,7 +212,7 @@ TEST(ReplicationTest, T03_AFollowerRemembersWhatALeaderSaidLast) {
 
 // What a majority has answered proves that nobody else led when that round was sent; what the receiver had answered
 // before is a time on its own clock before that.
-TEST(ReplicationTest, AHeartbeatEchoesTheReceiversClockOfBeforeTheLastRoundOfAMajority) {
+TEST(ReplicationTest, T03_AHeartbeatEchoesTheReceiversClockOfBeforeTheLastRoundOfAMajority) {
   LoneCore leader(5, 2, {1});
   leader.Lead();
   leader.Synced();

@@ -65,7 +65,7 @@ TEST(FreshnessTest, AReplicaThatFallsBehindGrowsStale) {
 }
 
 // Its clock begins anew with the machine; the leader stays, and knows it by a far later time.
-TEST(FreshnessTest, AReplicaWhoseMachineWasStartedAnewIsFreshAgain) {
+TEST(FreshnessTest, T03_AReplicaWhoseMachineWasStartedAnewIsFreshAgain) {
   testing::ShiftedClock clocks[2];  // of the life before, and of the one behind it
   clocks[0].monotonic = std::chrono::hours(200 * 24);
   int life = 0;
