@@ -96,6 +96,10 @@ TEST_F(AnnouncementTest, T51_ALearnerDoesNotVouchForTheOnlyVoter) {
 
 TEST_F(AnnouncementTest, T51_NobodyFoundsAShardOnceMore) {
   ASSERT_EQ(Announce(1, 77, 1, 1), StatusCode::kOk);
+  // A group of three that was founded so, or has become one: neither is any new directory's, whose log begins at 1.
+  ASSERT_EQ(Members(1, {1, 2, 3}), StatusCode::kOk);
+  EXPECT_EQ(Announce(4, 88, 1, 1), StatusCode::kFailedPrecondition) << "--join was forgotten";
+  EXPECT_EQ(Announce(1, 88, 7, 1), StatusCode::kFailedPrecondition) << "a disk that is not mounted";
   ASSERT_EQ(Members(5, {1, 2, 3}), StatusCode::kOk);
   EXPECT_EQ(Announce(4, 88, 1, 1), StatusCode::kFailedPrecondition) << "--join was forgotten";
   EXPECT_EQ(Announce(1, 88, 1, 1), StatusCode::kFailedPrecondition) << "a disk that is not mounted";
