@@ -261,6 +261,7 @@ class MetadataService::Impl final : public v1::Metadata::CallbackService {
         node_.machine().PublishVolatile(std::move(event));
       }
       response->set_wall_ms(node_.clock()->Wall().count());
+      response->set_dead_below(node_.Read([](const State& state) { return state.dead_below(); }));
       return absl::OkStatus();
     });
   }

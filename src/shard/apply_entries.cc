@@ -83,6 +83,9 @@ absl::Status Applier::ApplyEntry(Position position, v1::ShardEntry* entry, Apply
     case v1::ShardEntry::kRecertify:
       Answer(ownership_.ApplyRecertify(entry->recertify(), position), result);
       break;
+    case v1::ShardEntry::kForgetMoves:
+      Answer(ownership_.ApplyForgetMoves(entry->forget_moves(), position), result);
+      break;
     case v1::ShardEntry::kIngestSegment:  // Apply() gives it to ApplyIngest
     case v1::ShardEntry::ENTRY_NOT_SET:
       return Internal("entry ", position.value(), " came the wrong way");

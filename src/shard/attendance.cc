@@ -125,6 +125,15 @@ void Attendance::Beat() {
                    : "the wall clock is far off the metadata service's: nothing expires here",
             {{"ahead_ms", ahead_ms}});
   }
+  ForgetMoves(MigrationId(answer->dead_below()));
+}
+
+void Attendance::ForgetMoves(MigrationId below) {
+  if (!core_->applier->View()->MayForgetMoves(below) || forgetting_->exchange(true)) return;
+  v1::ShardEntry entry;
+  entry.mutable_forget_moves()->set_below(below.value());
+  // If it comes to nothing, the next heartbeat tries again.
+  core_->proposer->Propose(std::move(entry), [forgetting = forgetting_](const auto&) { *forgetting = false; });
 }
 
 }  // namespace terrane::shard

@@ -1,5 +1,6 @@
-// The shard's presence at the metadata service: registration until it has worked, then heartbeats from the leader. Who
-// needs nobody's vote has nobody else to ask whether its directory is the right one, so it says so (trap T51).
+// The shard's presence at the metadata service: registration until it has worked, then heartbeats from the leader,
+// whose answers say which migrations nobody needs to remember. Who needs nobody's vote has nobody else to ask whether
+// its directory is the right one, so it says so (trap T51).
 #pragma once
 
 #include <atomic>
@@ -56,6 +57,8 @@ class Attendance {
   void Run();
   void Register();
   void Beat();
+  // What the metadata service has forgotten, this shard need not remember by the name of each.
+  void ForgetMoves(MigrationId below);
   terrane::v1::ShardReplica* AddMember(const replication::MemberStatus& member,
                                        google::protobuf::RepeatedPtrField<terrane::v1::ShardReplica>* to) const;
 
@@ -71,6 +74,8 @@ class Attendance {
   // kUnknown if they did not agree with the metadata service's.
   static constexpr int64_t kUnknown = std::numeric_limits<int64_t>::min();
   std::atomic<int64_t> wall_at_zero_ms_{kUnknown};
+  // A ForgetMoves was proposed and is neither applied nor refused yet. Shared with its callback, which may come late.
+  const std::shared_ptr<std::atomic<bool>> forgetting_ = std::make_shared<std::atomic<bool>>(false);
   std::unique_ptr<Periodic> loop_;
 };
 

@@ -146,16 +146,44 @@ std::optional<Position> Ownership::LeastPin() const {
 }
 
 bool Ownership::IsDead(const MoveRef& move) const {
-  if (move.id < dead_below_) return true;
+  if (move.id.value() != 0 && move.id < dead_below_) return true;
   auto found = dead_.find(move.id);
   return found != dead_.end() && move.attempt <= found->second;
 }
 
 void Ownership::MarkDead(const MoveRef& move) {
-  if (move.id.value() == 0) return;
+  if (move.id.value() == 0 || move.id < dead_below_) return;
   Attempt& attempt = dead_[move.id];
   attempt = std::max(attempt, move.attempt);
   structure_changed_ = true;
+}
+
+std::optional<MigrationId> Ownership::OpenMoveBelow(MigrationId below) const {
+  for (const Pin& pin : pins_) {
+    if (pin.move.id < below) return pin.move.id;
+  }
+  for (const OwnedChunk* chunk : All()) {
+    const bool at_work = chunk->state != ChunkState::kOwned && chunk->state != ChunkState::kReleased;
+    if (at_work && chunk->move.id < below) return chunk->move.id;
+  }
+  return std::nullopt;
+}
+
+bool Ownership::MayForgetMoves(MigrationId below) const {
+  return !dead_.empty() && dead_.begin()->first < below && !OpenMoveBelow(below);
+}
+
+EntryResult Ownership::ApplyForgetMoves(const v1::ForgetMoves& entry, Position position) {
+  const MigrationId below(entry.below());
+  if (below <= dead_below_) return Done(Outcome::kAlready, position);
+  // The metadata service forgets what both shards have confirmed the end of. Whoever is not done has not confirmed.
+  if (const std::optional<MigrationId> open = OpenMoveBelow(below)) {
+    return Refuse(Outcome::kConflict, StrCat("migration ", open->value(), " is at work here, and was to be forgotten"));
+  }
+  dead_.erase(dead_.begin(), dead_.lower_bound(below));
+  dead_below_ = below;
+  structure_changed_ = true;
+  return Done(Outcome::kApplied, position);
 }
 
 void Ownership::AddPin(const MoveRef& move, Position position) {

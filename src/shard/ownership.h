@@ -179,6 +179,7 @@ class Ownership {
   EntryResult ApplyCreateChunk(const terrane::v1::CreateChunk& entry, Position position);
   EntryResult ApplyDropCopy(const terrane::v1::DropCopy& entry, Position position);
   EntryResult ApplyRecertify(const terrane::v1::Recertify& entry, Position position);
+  EntryResult ApplyForgetMoves(const terrane::v1::ForgetMoves& entry, Position position);
 
   // Source (ownership_fence.cc).
   EntryResult ApplyPin(const terrane::v1::PinEntry& entry, Position position);
@@ -222,6 +223,8 @@ class Ownership {
   // Position below which the oplog may be cut; nullopt: nothing is pinned.
   std::optional<Position> LeastPin() const;
   bool IsDead(const MoveRef& move) const;
+  // Whether ForgetMoves up to here would take effect, and make the state smaller.
+  bool MayForgetMoves(MigrationId below) const;
   // Copies, or parts of them, that were dropped and whose data has not been removed yet.
   const std::vector<terrane::v1::DropCopy>& dropping() const { return dropping_; }
   // The data is gone (known locally, not an entry of the log).
@@ -259,14 +262,17 @@ class Ownership {
   OwnedChunk* Insert(OwnedChunk chunk);
   void Erase(CopyId copy, const std::string& min);
   void MarkDead(const MoveRef& move);
+  // A smaller id than `below` that is at work here still; nullopt if there is none.
+  std::optional<MigrationId> OpenMoveBelow(MigrationId below) const;
   void AddPin(const MoveRef& move, Position position);
   void Unpin(MigrationId id);
   void Touch(const OwnedChunk& chunk);  // its progress record is to be written
 
   std::map<CopyId, Chunks> copies_;
   std::vector<Pin> pins_;
-  std::map<MigrationId, Attempt> dead_;  // greatest attempt that was given up, or that has reached its end
-  MigrationId dead_below_;               // all smaller ones are dead
+  // Greatest attempt that was given up, or that has reached its end. None of them is below dead_below_.
+  std::map<MigrationId, Attempt> dead_;
+  MigrationId dead_below_;  // all smaller ones are dead; no chunk and no pin is at work for one of them
   std::vector<terrane::v1::DropCopy> dropping_;
   std::set<CollectionId> created_;  // nothing of them is created here any more
 

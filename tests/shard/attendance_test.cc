@@ -31,6 +31,7 @@ class MetadataWithAClock : public MetadataLink {
     if (++beats == 1) first_beat.set_value(request);
     if (away) return Unavailable("away");
     v1::ShardHeartbeatResponse response;
+    response.set_dead_below(dead_below);
     response.set_wall_ms((Clock::System()->Wall() + ahead.load()).count());
     return response;
   }
@@ -40,6 +41,7 @@ class MetadataWithAClock : public MetadataLink {
   std::promise<v1::ShardHeartbeatRequest> first_beat;
   std::atomic<int> beats{0};
   std::atomic<bool> away{true};
+  std::atomic<uint64_t> dead_below{0};
   std::atomic<std::chrono::milliseconds> ahead{std::chrono::milliseconds(0)};
 };
 
@@ -116,6 +118,42 @@ TEST_F(AttendanceTest, T44_TheClockIsTrustedOnlyWhenThisLeaderHasComparedIt) {
   attendance.Poke();
   ASSERT_TRUE(some_beats());
   EXPECT_FALSE(attendance.TrustedWall()) << "it was another time that it led";
+}
+
+// Nothing else makes the list of ended moves shorter.
+TEST_F(AttendanceTest, T63_WhatTheMetadataServiceHasForgottenIsANumberHere) {
+  const auto state = [this] { return host_->core().applier->View()->Save(); };
+  for (const uint64_t id : {7, 8, 9}) {
+    v1::ShardEntry ended;
+    *ended.mutable_end_attempt() = End(MoveRef{MigrationId(id), Attempt(1)});
+    ASSERT_TRUE(Propose(std::move(ended)).ok());
+  }
+  ASSERT_EQ(state().dead_size(), 3);
+  MetadataWithAClock metadata;
+  StatisticsCollector statistics(&host_->core());
+  Attendance::Options options;
+  options.replica = ReplicaId(1);
+  options.on_cluster = [](const std::string&) {};
+  options.on_admitted = [] {};
+  options.on_refused = [](const absl::Status&) {};
+  options.interval = std::chrono::milliseconds(1);
+  metadata.away = false;
+  {
+    Attendance attendance(&host_->core(), &metadata, &statistics, std::move(options));
+    ASSERT_TRUE(Await([&] { return metadata.beats > 3; }));
+    EXPECT_EQ(state().dead_size(), 3) << "nothing was said";
+    metadata.dead_below = 9;
+    EXPECT_TRUE(Await([&] { return state().dead_size() == 1; }));
+    EXPECT_TRUE(Await([&, from = metadata.beats.load()] { return metadata.beats > from + 3; }));
+    const Position position = host_->core().applier->AppliedPosition();
+    EXPECT_TRUE(Await([&, from = metadata.beats.load()] { return metadata.beats > from + 3; }));
+    EXPECT_EQ(host_->core().applier->AppliedPosition(), position) << "there is nothing more to do";
+  }
+  Restart();
+  EXPECT_EQ(state().dead_below(), 9u);
+  for (const uint64_t id : {1, 7, 8, 9}) {
+    EXPECT_TRUE(host_->core().applier->View()->IsDead(MoveRef{MigrationId(id), Attempt(1)})) << id;
+  }
 }
 
 }  // namespace

@@ -223,6 +223,44 @@ TEST(Ownership, T63_DeadAttemptsSurviveARestart) {
   EXPECT_EQ(restarted.ApplyFence(Fence(), Position(3)).outcome, Outcome::kStaleAttempt);
 }
 
+// Of what both shards have confirmed, a number is enough.
+TEST(Ownership, T63_ForgottenMovesStayDead) {
+  Ownership source = OwnedSource();
+  const MigrationId below(kMove.id.value() + 1);
+  const auto forget = [](MigrationId id) {
+    terrane::v1::ForgetMoves entry;
+    entry.set_below(id.value());
+    return entry;
+  };
+  EXPECT_FALSE(source.MayForgetMoves(below)) << "there is nothing to forget";
+  ASSERT_TRUE(source.ApplyFence(Fence(), Position(2)).ok());
+  EXPECT_EQ(source.ApplyForgetMoves(forget(below), Position(3)).outcome, Outcome::kConflict) << "it is at work here";
+  source.ApplyEndAttempt(End(kSecondAttempt, Token(6), true), Position(4));
+  ASSERT_EQ(StateOf(source, kSourceCopy), ChunkState::kOwned);
+  ASSERT_EQ(source.Save().dead_size(), 1);
+
+  EXPECT_FALSE(source.MayForgetMoves(kMove.id));
+  EXPECT_TRUE(source.MayForgetMoves(below));
+  EXPECT_EQ(source.ApplyForgetMoves(forget(below), Position(5)).outcome, Outcome::kApplied);
+  EXPECT_FALSE(source.MayForgetMoves(below));
+  EXPECT_EQ(source.ApplyForgetMoves(forget(kMove.id), Position(6)).outcome, Outcome::kAlready);
+  Ownership restarted = *Ownership::Load(source.Save());
+  EXPECT_EQ(restarted.Save().dead_size(), 0);
+  for (const MoveRef& late : {kMove, kSecondAttempt, MoveRef{kMove.id, Attempt(77)}}) {
+    EXPECT_EQ(restarted.ApplyFence(Fence(late, Token(9)), Position(7)).outcome, Outcome::kStaleAttempt);
+    EXPECT_EQ(restarted.ApplyPin(PinStep(late), Position(8)).outcome, Outcome::kStaleAttempt);
+  }
+  // A late end of it is no news, and does not come back into the list.
+  restarted.ApplyEndAttempt(End(), Position(9));
+  EXPECT_EQ(restarted.Save().dead_size(), 0);
+  EXPECT_FALSE(restarted.IsDead(MoveRef{below, Attempt(1)}));
+  EXPECT_FALSE(restarted.IsDead(MoveRef{})) << "of no move at all";
+
+  Ownership target;
+  ASSERT_TRUE(target.ApplyPrepare(Prepare(), Position(1)).ok());
+  EXPECT_EQ(target.ApplyForgetMoves(forget(below), Position(2)).outcome, Outcome::kConflict) << "an import is open";
+}
+
 TEST(Ownership, T68_FenceRecordsTheTokenAndASmallerOneIsRefused) {
   Ownership source = OwnedSource();
   // Attempt 1 fenced and ended: the metadata service has published token 6. Its end has not come here, but the next

@@ -277,6 +277,10 @@ void SystemLedger::NoteStep(ShardReplica& replica, const v1::ShardEntry& entry, 
     case v1::ShardEntry::kDropCopy:
       if (applied) repairs_.erase({replica.shard(), CopyId(entry.drop_copy().copy_id())});
       break;
+    case v1::ShardEntry::kForgetMoves:
+      if (applied) world.Probe("ended moves forgotten by a shard");
+      if (result.outcome == Outcome::kConflict) Fail(StrCat("on ", replica.shard(), ": ", result.why));
+      break;
     case v1::ShardEntry::kRecertify:
       Fail(StrCat("a running digest was wrong on ", replica.shard()));
       break;

@@ -200,6 +200,13 @@ void MetaNode::GetMigration(uint64_t id, Reply<v1::GetMigrationResponse> reply) 
   });
 }
 
+void MetaNode::ShardHeartbeat(Reply<v1::ShardHeartbeatResponse> reply) {
+  if (absl::Status status = CheckLeader(); !status.ok()) return reply(status);
+  v1::ShardHeartbeatResponse response;
+  response.set_dead_below(state().dead_below());
+  reply(response);
+}
+
 void MetaNode::Commit(v1::MetadataCommand command, Reply<v1::CommandResult> reply) {
   if (absl::Status status = CheckLeader(); !status.ok()) return reply(status);
   Propose(term(), std::move(command), [this, reply = std::move(reply)](absl::StatusOr<v1::CommandResult> result) {

@@ -34,6 +34,7 @@ class MetaNode final : public RaftReplica, public migration::MetadataGateway, pu
   // ---- what it serves; NOT_LEADER if it does not lead ----
   void GetRoutes(Reply<v1::WatchEvent> reply);
   void GetMigration(uint64_t id, Reply<v1::GetMigrationResponse> reply);
+  void ShardHeartbeat(Reply<v1::ShardHeartbeatResponse> reply);
   // A command with a request id; an unknown outcome is UNAVAILABLE with OUTCOME_UNKNOWN: ask again.
   void Commit(v1::MetadataCommand command, Reply<v1::CommandResult> reply);
   // Splits the chunk that holds `at`, there: on the shard first, then here.

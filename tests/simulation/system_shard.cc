@@ -1,5 +1,7 @@
 #include "simulation/system_shard.h"
 
+#include <limits>
+
 #include "rpc/status.h"
 #include "shard/convert.h"
 #include "shard/outcome_watch.h"
@@ -43,6 +45,7 @@ Position ShardReplica::OpenMachine() {
   std::vector<std::string> endpoints;
   for (const auto& node : system_.meta_nodes) endpoints.push_back(node->name());
   metadata_.SetEndpoints(std::move(endpoints));
+  forgetting_ = false;
   After(kOutcomeTick, [this] { WatchOutcomes(); });
   return store_.AppliedPosition();
 }
@@ -170,6 +173,7 @@ void ShardReplica::WatchOutcomes() {
   const bool poked = std::exchange(outcome_poked_, false);
   if (!poked) After(kOutcomeTick, [this] { WatchOutcomes(); });
   if (!Serving()) return;
+  if (!poked) Beat();
   std::map<std::pair<MigrationId, CopyId>, Time> still;
   for (const shard::OwnedChunk* chunk : applier_->View()->All()) {
     const bool undecided = chunk->state == shard::ChunkState::kWriteFenced ||
@@ -198,6 +202,23 @@ void ShardReplica::AskForOutcome(const shard::OwnedChunk& chunk) {
         if (!entry) return;
         world().Probe("a shard asked what became of a switch");
         ProposeEntry(*std::move(entry), [](const absl::StatusOr<EntryResult>&) {});
+      });
+}
+
+void ShardReplica::Beat() {
+  if (forgetting_ || !applier_->View()->MayForgetMoves(MigrationId(std::numeric_limits<uint64_t>::max()))) return;
+  const std::string endpoint = metadata_.Current();
+  MetaNode* node = system_.FindMeta(endpoint);
+  world().Call<v1::ShardHeartbeatResponse>(
+      this, node, "heartbeat", 1000ms, [node](auto reply) { node->ShardHeartbeat(std::move(reply)); },
+      [this, endpoint](absl::StatusOr<v1::ShardHeartbeatResponse> answer) {
+        if (!answer.ok()) return (void)metadata_.Failed(endpoint, answer.status());
+        metadata_.Learn(endpoint);
+        if (forgetting_ || !Serving() || !applier_->View()->MayForgetMoves(MigrationId(answer->dead_below()))) return;
+        forgetting_ = true;
+        v1::ShardEntry entry;
+        entry.mutable_forget_moves()->set_below(answer->dead_below());
+        ProposeEntry(std::move(entry), [this](const absl::StatusOr<EntryResult>&) { forgetting_ = false; });
       });
 }
 

@@ -136,6 +136,7 @@ class ShardReplica final : public RaftReplica {
 
   void WatchOutcomes();
   void AskForOutcome(const shard::OwnedChunk& chunk);
+  void Beat();
   void FetchFiles(std::vector<std::string> names, std::function<void()> again);
 
   SimulatedSystem& system_;
@@ -151,6 +152,7 @@ class ShardReplica final : public RaftReplica {
   std::map<std::pair<MigrationId, CopyId>, Time> undecided_since_;
   rpc::LeaderTracker metadata_;
   bool outcome_poked_ = false;
+  bool forgetting_ = false;  // ForgetMoves is proposed
 };
 
 }  // namespace terrane::simulation
