@@ -159,6 +159,7 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   std::vector<ReplicaId> FetchPeersLocked(ReplicaId leader) const;
   void FetchLocked(std::optional<raft::Message> message, Position at_least, ReplicaId leader);
   bool TakeFetched(Fetched* fetched);
+  void NoteFetch(const absl::Status& status);
   absl::Status Install(const raft::SnapshotReference& snapshot);
   absl::Status Installed(const raft::SnapshotReference& snapshot);
   void OnCheckpointWanted(Position at_least, const std::string& id,
@@ -250,6 +251,12 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   bool cutting_ = false;            // under mutex_
   uint64_t next_cut_bytes_;         // under mutex_; cut when the log has grown to this
   std::set<ReplicaId> complained_;  // loop thread: peers refused with a log line already
+  // The last fetch that failed with a log line, since one succeeded; loop thread.
+  struct FetchComplaint {
+    absl::StatusCode code;
+    MonotonicTime at;
+  };
+  std::optional<FetchComplaint> fetch_complaint_;
 
   ApplyThread apply_;
   LogWriter writer_;

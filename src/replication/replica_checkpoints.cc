@@ -7,6 +7,9 @@
 #include "replication/replica.h"
 
 namespace terrane::replication {
+namespace {
+constexpr std::chrono::minutes kComplainAgain{1};
+}  // namespace
 
 // --- Checkpoints: the data comes before the reference ---
 
@@ -78,9 +81,8 @@ bool Replica::TakeFetched(Fetched* fetched) {
     if (!configuration) status = DataLoss("the checkpoint names no valid members");
     if (configuration) reference->configuration = *std::move(configuration);
   }
+  NoteFetch(status);
   if (!status.ok()) {
-    LogWarn("replication", "cannot fetch a checkpoint",
-            {{"group", options_.identity.group}, {"replica", options_.identity.replica}, {"status", status}});
     core_.SnapshotFailed(*fetched->message);
     fetching_ = false;
     DriveLocked();
@@ -95,6 +97,17 @@ bool Replica::TakeFetched(Fetched* fetched) {
   DriveLocked();
   if (snapshots_taken_ == before) fetching_ = false;  // no longer wanted
   return true;
+}
+
+// Loop thread. A fetch is begun again some times a second until it succeeds: the same trouble is told once a minute.
+void Replica::NoteFetch(const absl::Status& status) {
+  const MonotonicTime now = Now();
+  if (status.ok()) return fetch_complaint_.reset();
+  if (fetch_complaint_ && fetch_complaint_->code == status.code() && now - fetch_complaint_->at < kComplainAgain)
+    return;
+  fetch_complaint_ = {status.code(), now};
+  LogWarn("replication", "cannot fetch a checkpoint; trying again",
+          {{"group", options_.identity.group}, {"replica", options_.identity.replica}, {"status", status}});
 }
 
 // Writer thread. The apply thread has everything before the snapshot in its queue already.

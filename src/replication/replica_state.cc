@@ -83,12 +83,7 @@ void Replica::DriveStateLocked(MonotonicTime now) {
 // Loop thread.
 void Replica::TakeStateLocked(absl::StatusOr<Checkpoint> checkpoint) {
   if (!checkpoint.ok() || !state_needed_ || checkpoint->point.position < *state_needed_) {
-    if (!checkpoint.ok()) {
-      LogWarn("replication", "cannot fetch a checkpoint",
-              {{"group", options_.identity.group},
-               {"replica", options_.identity.replica},
-               {"status", checkpoint.status()}});
-    }
+    NoteFetch(checkpoint.status());
     fetching_ = false;
     next_state_fetch_ = Now() + kFetchAgain;
     return;
