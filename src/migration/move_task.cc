@@ -73,6 +73,11 @@ void MoveTask::Answered(StepKind kind, MonotonicTime sent, MonotonicTime now, ab
   if (auto* import = std::get_if<v1::ImportStatus>(&*answer)) {
     seen.import = std::move(*import);
     seen.import_at = now;
+    if (!IsRefusal(static_cast<absl::StatusCode>(seen.import->error_code()))) {
+      seen.import_refused.reset();
+    } else if (!seen.import_refused) {
+      seen.import_refused = now;
+    }
   } else if (auto* verify = std::get_if<v1::VerifyStatus>(&*answer)) {
     const bool again = seen.verify && seen.verify->done() && !seen.verify->equal();
     if (again) ++seen.verify_restarts;

@@ -21,23 +21,6 @@ MonotonicTime Backoff(Stage stage, int failures) {
   return std::min<MonotonicTime>(first * (1 << std::min(failures - 1, 10)), most);
 }
 
-bool IsRefusal(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kFailedPrecondition:
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kNotFound:
-    case absl::StatusCode::kAlreadyExists:
-    case absl::StatusCode::kOutOfRange:
-    case absl::StatusCode::kDataLoss:
-    case absl::StatusCode::kUnimplemented:
-    case absl::StatusCode::kResourceExhausted:
-    case absl::StatusCode::kPermissionDenied:
-      return true;
-    default:  // of absl's codes, not of our states: ask again
-      return false;
-  }
-}
-
 bool PausedHere(const v1::Migration& record, const Observations& seen) {
   return !seen.pause_at.empty() && seen.pause_at == NameOf(StageOf(record));
 }
@@ -115,6 +98,23 @@ std::string_view NameOf(StepKind kind) {
       return "drop copy (source)";
   }
   return "unknown";
+}
+
+bool IsRefusal(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kOutOfRange:
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kUnimplemented:
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kPermissionDenied:
+      return true;
+    default:  // of absl's codes, not of our states: ask again
+      return false;
+  }
 }
 
 Plan NextStep(const v1::Migration& record, const Observations& seen) {
@@ -214,8 +214,13 @@ void StageContext::EndAttempt(bool abort, const std::string& why) {
 }
 
 bool StageContext::RefusedForGood(StepKind kind, std::string* why) const {
+  if (kind == StepKind::kImport && seen.import_refused &&
+      seen.import_at - *seen.import_refused >= kImportRefusedAborts) {
+    *why = StrCat("the import was refused for ", kImportRefusedAborts.count(), " s: ", seen.import->error());
+    return true;
+  }
   const StepState& state = seen.step(kind);
-  if (state.failures == 0 || !IsRefusal(state.error)) return false;
+  if (state.failures == 0 || !IsRefusal(state.error.code())) return false;
   if (state.error.code() != absl::StatusCode::kDataLoss && state.failures < kRefusalsToGiveUp) return false;
   *why = StrCat("'", NameOf(kind), "' was refused: ", FromAbsl(state.error.message()));
   return true;

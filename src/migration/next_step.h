@@ -29,6 +29,9 @@ namespace terrane::migration {
 
 // Attempts at a switch before the move is aborted.
 inline constexpr uint32_t kMaxAttempts = 3;
+// An import that is refused for so long without anything between is not going to succeed: no space on the target, a
+// block of the source that cannot be read. Long enough for a failover, and for a replica to take another's place.
+inline constexpr std::chrono::seconds kImportRefusedAborts{60};
 
 // One kind of step, tried since the record came into its present stage and attempt.
 struct StepState {
@@ -65,6 +68,8 @@ struct Observations {
   // Kept over stages.
   std::optional<v1::ImportStatus> import;
   MonotonicTime import_at{0};
+  // Since when every answer said that the import's last step was refused, and not merely that somebody is away.
+  std::optional<MonotonicTime> import_refused;
   std::optional<Milliseconds> metadata_commit;  // duration of the last commit of this coordinator
   MonotonicTime metadata_commit_at{0};
   Milliseconds source_step{0};  // duration of the last logged step there; 0: not known
@@ -89,6 +94,9 @@ struct Plan {
   std::optional<MonotonicTime> wake_at;        // call again then, if nothing happens before
   std::string waiting;                         // for people: what it waits for
 };
+
+// Not merely unavailable: whoever asks again hears the same, unless somebody does something about it.
+bool IsRefusal(absl::StatusCode code);
 
 Plan NextStep(const v1::Migration& record, const Observations& seen);
 

@@ -165,6 +165,11 @@ void ImportDriver::Post(std::function<absl::Status(ImportTail&)> run, std::funct
   done(MakeStatus(absl::StatusCode::kCancelled, "the import has ended"));
 }
 
+void ImportDriver::SetError(const absl::Status& status) {
+  status_.set_error(status.ok() ? "" : std::string(MessageOf(status)));
+  status_.set_error_code(static_cast<int>(status.code()));
+}
+
 bool ImportDriver::Rest(std::chrono::milliseconds time) {
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, time, [this] { return stopping_ || !tasks_.empty(); });
@@ -214,7 +219,7 @@ void ImportDriver::Run() {
     const bool interrupted = status.code() == absl::StatusCode::kCancelled || Move() != move;
     {
       std::lock_guard lock(mutex_);
-      if (!interrupted) status_.set_error(status.ok() ? "" : std::string(MessageOf(status)));
+      if (!interrupted) SetError(status);
       status_.set_cursor(tail_.read_to().value());
       status_.set_source_applied(tail_.source_applied().value());
       status_.set_apply_entries_per_s(tail_.entries_per_s());
@@ -326,7 +331,7 @@ absl::Status ImportDriver::Copy(const OwnedChunk& chunk) {
     std::lock_guard lock(mutex_);
     status_.set_mb_per_s(static_cast<double>(bytes) / 1e6 / std::max(seconds, 1e-6));
     status_.set_bytes_total((*segment)->chunk_bytes);
-    status_.set_error("");
+    SetError(absl::OkStatus());
   }
   std::lock_guard lock(mutex_);
   pipeline_ = nullptr;

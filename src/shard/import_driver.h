@@ -86,6 +86,8 @@ class ImportDriver {
   void Post(std::function<absl::Status(ImportTail&)> run, std::function<void(absl::Status)> done);
   // Until something is to be done or the time is over; false: stopping.
   bool Rest(std::chrono::milliseconds time);
+  // Under mutex_.
+  void SetError(const absl::Status& status);
   // Until another attempt than `move`, or a task; false: stopping.
   bool AwaitOther(const MoveRef& move);
   // Whether the record still asks for this import by this attempt.

@@ -110,6 +110,13 @@ class Conversation {
     status.set_error(error);
     End(StepKind::kImport, StepAnswer(status));
   }
+  // It copies, and its last try ended with this.
+  void AnswerImportFailed(absl::StatusCode code, const std::string& error) {
+    v1::ImportStatus status;
+    status.set_error(error);
+    status.set_error_code(static_cast<int>(code));
+    End(StepKind::kImport, StepAnswer(status));
+  }
   void AnswerVerify(bool done, bool equal) {
     v1::VerifyStatus status;
     status.set_done(done);

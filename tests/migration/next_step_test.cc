@@ -357,6 +357,47 @@ TEST(NextStepTest, ARefusalBeforeTheCommitAbortsAnAbsenceDoesNot) {
   EXPECT_NE(move.command().end_attempt().why().find("disk of s2 is full"), std::string::npos);
 }
 
+// Nobody waits for it, but its pin holds the source's oplog, and its files the target's disk.
+TEST(NextStepTest, AnImportThatIsRefusedForAMinuteAborts) {
+  using absl::StatusCode;
+  for (const StatusCode code : {StatusCode::kDataLoss, StatusCode::kResourceExhausted, StatusCode::kUnavailable}) {
+    Conversation move;
+    move.Accept();  // preparing
+    move.Answer(StepKind::kPin, 100);
+    move.Answer(StepKind::kPrepare);
+    move.Accept();  // copying
+    const auto answer_for = [&](int seconds, auto answer) {
+      for (int i = 0; i < seconds; ++i) {
+        answer();
+        if (!move.Proposes().empty()) return;
+        move.Pass(1000);
+      }
+    };
+    const auto refused = [&] { move.AnswerImportFailed(code, "block 7 cannot be read"); };
+    const auto goes_on = [&] { move.AnswerImport(false); };
+    answer_for(59, refused);
+    EXPECT_EQ(move.Proposes(), "");
+    // It went on for a moment: it may go on again.
+    answer_for(1, goes_on);
+    answer_for(59, refused);
+    EXPECT_EQ(move.Proposes(), "");
+    // The target does not answer: nobody knows whether it is refused still.
+    for (int i = 0; i < 120; ++i) {
+      move.Fail(StepKind::kImport, absl::UnavailableError("nobody there"));
+      move.Pass(1000);
+    }
+    EXPECT_EQ(move.Proposes(), "");
+    answer_for(3, refused);
+    if (code == StatusCode::kUnavailable) {
+      answer_for(300, refused);
+      EXPECT_EQ(move.Proposes(), "") << "it comes back";
+      continue;
+    }
+    ASSERT_EQ(move.Proposes(), "abort");
+    EXPECT_EQ(move.command().end_attempt().why(), "the import was refused for 60 s: block 7 cannot be read");
+  }
+}
+
 TEST(NextStepTest, T28_FencingIsNotEnteredWhenThePauseDoesNotFit) {
   Conversation move;
   move.Enter(Stage::kVerifying);

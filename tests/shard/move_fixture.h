@@ -85,6 +85,7 @@ class MiniShard {
       return ownership();
     };
     host.peers = peers;
+    host.hold = hold;
     imports_ = std::make_unique<ImportManager>(ImportManager::Options{
         .host = std::move(host),
         .make_source =
@@ -129,6 +130,7 @@ class MiniShard {
 
   ImportDriver::Options driver;
   std::function<std::unique_ptr<PeerReplicas>()> peers;  // null: a shard of one
+  decltype(ImportHost::hold) hold;
   int64_t oplog_scan_bytes = ExportOptions().oplog_scan_bytes;
   const Clock* export_clock = Clock::System();
   std::atomic<int> looks{0};      // of imports at what is owned

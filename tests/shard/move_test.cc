@@ -236,8 +236,27 @@ TEST_F(MoveTest, ASourceThatIsAwayIsAskedAgain) {
   const auto status = PollUntil<v1::ImportStatus>([&] { return target_->imports().Import(step); },
                                                   [](const auto& status) { return !status.error().empty(); });
   EXPECT_FALSE(status.copied());
+  EXPECT_EQ(status.error_code(), static_cast<int>(absl::StatusCode::kUnavailable));
   // The same attempt with a better address.
   EXPECT_EQ(ImportUntilCopied().documents(), 500);
+}
+
+// Tried again as well, but who asks hears that it is not merely away.
+TEST_F(MoveTest, AnImportThatIsRefusedSaysSoByItsCode) {
+  std::atomic<bool> room = false;
+  target_->hold = [&room](auto&&...) { return room ? absl::OkStatus() : absl::ResourceExhaustedError("no space"); };
+  target_->Stop();
+  ASSERT_NO_FATAL_FAILURE(target_->Start());
+  CreateChunk();
+  Fill(0, 500);
+  PinAndPrepare();
+  const auto refused = ImportUntil([](const v1::ImportStatus& status) { return !status.error().empty(); });
+  EXPECT_EQ(refused.error(), "no space");
+  EXPECT_EQ(refused.error_code(), static_cast<int>(absl::StatusCode::kResourceExhausted));
+  room = true;
+  const auto copied = ImportUntilCopied();
+  EXPECT_EQ(copied.documents(), 500);
+  EXPECT_EQ(copied.error_code(), 0);
 }
 
 // The leader died in the middle of a repair: half of the range may reflect another position (trap T73).
