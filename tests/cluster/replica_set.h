@@ -135,7 +135,7 @@ class ReplicaSetTest : public ::testing::Test {
       if (status.leader()) leader = status.applied();
       if (status.replica_id() == replica && !status.learner() && status.silent_ms() < 500) own = status.applied();
     }
-    return own > 0 && own + 2000 > leader;
+    return own > 0 && own + 200 > leader;
   }
   bool IsStopped(uint64_t replica) const {
     return cluster_->processes().Process(Name(replica))->state == tools::ProcessState::kStopped;
