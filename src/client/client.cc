@@ -43,12 +43,21 @@ class GrpcClient : public Client {
 
   absl::StatusOr<std::optional<std::string>> FindOne(std::string_view collection, std::string_view filter,
                                                      CallOptions options) override {
-    FindOptions find;
-    find.filter = std::string(filter);
-    find.limit = 1;
-    find.idle_deadline = caller_.DeadlineOf(options);
-    find.deadline = find.idle_deadline;
-    return Find(collection, std::move(find))->Next();
+    const MonotonicTime deadline = Clock::System()->Now() + caller_.DeadlineOf(options);
+    v1::FindOneRequest request;
+    request.set_collection(std::string(collection));
+    request.set_filter(std::string(filter));
+    request.set_in_steps(true);
+    while (true) {
+      TERRANE_ASSIGN_OR_RETURN(
+          v1::FindOneResponse response,
+          (caller_.Call<DocumentsStub>(&DocumentsStub::StubInterface::FindOne, request, options, Repeat::kWhenSilent)));
+      if (response.found()) return std::move(*response.mutable_document());
+      if (response.resume_token().empty()) return std::nullopt;
+      // It is being searched for: what is left of the time is for the rest.
+      request.set_resume_token(std::move(*response.mutable_resume_token()));
+      options.deadline = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::System()->Now());
+    }
   }
 
   absl::StatusOr<UpdateResult> Update(std::string_view collection, std::string_view filter, std::string_view update,

@@ -43,6 +43,13 @@ class DocumentService final : public v1::Documents::CallbackService {
     });
   }
 
+  grpc::ServerUnaryReactor* FindOne(grpc::CallbackServerContext* context, const v1::FindOneRequest* request,
+                                    v1::FindOneResponse* response) override {
+    return Run(context, request->collection(), [=](StatementContext statement, Done done) {
+      RunFindOne(std::move(statement), *request, response, std::move(done));
+    });
+  }
+
   grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context, const v1::UpdateRequest* request,
                                    v1::UpdateResponse* response) override {
     return Run(context, request->collection(), [=, this](StatementContext statement, Done done) {

@@ -3,14 +3,11 @@
 #include <utility>
 
 #include "common/status.h"
-#include "document/extended_json.h"
-#include "document/projection.h"
+#include "proxy/find_plan.h"
 #include "proxy/page_walk.h"
 #include "proxy/page_window.h"
 #include "proxy/read_statements.h"
-#include "proxy/router.h"
 #include "rpc/longest_wait.h"
-#include "rpc/status.h"
 
 namespace terrane::proxy {
 namespace {
@@ -19,45 +16,6 @@ using GetCall = ShardCall<v1::ShardGetRequest, v1::ShardGetResponse>;
 using ScanWalk = PageWalk<v1::ShardScanRequest, v1::ShardScanResponse>;
 
 constexpr int kPagesInFlight = 2;
-constexpr std::chrono::seconds kSignOfLife{1};
-
-// A resume token is a serialized ShardScanRequest: route.collection_id, range.min where the walk goes on, and the
-// resume key if that is behind a document. No range: the end was reached.
-std::string TokenOf(CollectionId collection, const std::deque<WalkPiece>& pieces) {
-  v1::ShardScanRequest token;
-  token.mutable_route()->set_collection_id(collection.value());
-  if (!pieces.empty()) {
-    token.mutable_range()->set_min(pieces.front().range.min);
-    token.set_resume(pieces.front().resume);
-  }
-  return token.SerializeAsString();
-}
-
-// Takes away what lies in front of the token.
-absl::Status Resume(const std::string& token_bytes, CollectionId collection, std::deque<WalkPiece>* pieces) {
-  v1::ShardScanRequest token;
-  const auto is_resume_key = [&token] {
-    const auto key = routing::DecodeResume(token.resume());
-    return key && key->shard_key == token.range().min();
-  };
-  if (!token.ParseFromString(token_bytes) || token.route().collection_id() != collection.value() ||
-      (!token.resume().empty() && !is_resume_key())) {
-    return InvalidArgument("the resume token is not one of this collection");
-  }
-  if (!token.has_range()) {
-    pieces->clear();
-    return absl::OkStatus();
-  }
-  const KeyRange ahead{token.range().min(), std::nullopt};
-  std::deque<WalkPiece> left;
-  for (WalkPiece& piece : *pieces) {
-    piece.range = piece.range.Intersect(ahead);
-    if (!piece.range.Empty()) left.push_back(std::move(piece));
-  }
-  if (!left.empty() && left.front().range.min == token.range().min()) left.front().resume = token.resume();
-  *pieces = std::move(left);
-  return absl::OkStatus();
-}
 
 class FindStatement : public std::enable_shared_from_this<FindStatement> {
  public:
@@ -72,7 +30,7 @@ class FindStatement : public std::enable_shared_from_this<FindStatement> {
   void Run(const v1::FindRequest& request) {
     if (absl::Status bad = Plan(request); !bad.ok()) return stream_->Finish(bad);
     // Without a token nobody goes on behind a document of a point read, so it needs no walk.
-    if (plan_.full_key() && skip_ == 0 && request.resume_token().empty()) return Get();
+    if (plan_.keys.full_key() && skip_ == 0 && request.resume_token().empty()) return Get();
     Scan(request);
   }
 
@@ -80,27 +38,17 @@ class FindStatement : public std::enable_shared_from_this<FindStatement> {
   absl::Status Plan(const v1::FindRequest& request) {
     if (limit_ < 0) return InvalidArgument("limit is ", limit_, "; it can not be negative");
     if (skip_ < 0) return InvalidArgument("skip is ", skip_, "; it can not be negative");
-    TERRANE_RETURN_IF_ERROR(CheckRead(read_));
-    if (format_ == v1::BSON && request.projection().empty()) {
-      TERRANE_ASSIGN_OR_RETURN(plan_, PlanFilter(context_.collection->pattern, request.filter()));
-      return absl::OkStatus();
-    }
-    TERRANE_ASSIGN_OR_RETURN(std::string filter,
-                             ToBson(format_, request.filter(), "filter", v1::ErrorDetail::BAD_FILTER));
-    TERRANE_ASSIGN_OR_RETURN(plan_, PlanFilter(context_.collection->pattern, filter));
-    TERRANE_ASSIGN_OR_RETURN(projection_,
-                             ToBson(format_, request.projection(), "projection", v1::ErrorDetail::BAD_FILTER));
-    if (projection_.empty()) return absl::OkStatus();
-    return rpc::WithReason(document::Projection::Parse(projection_).status(), v1::ErrorDetail::BAD_FILTER);
+    TERRANE_ASSIGN_OR_RETURN(plan_, PlanFind(*context_.collection, request));
+    return absl::OkStatus();
   }
 
   void Get() {
-    auto call = std::make_shared<GetCall>(context_.environment->calls, context_.Scope(), *plan_.shard_key,
+    auto call = std::make_shared<GetCall>(context_.environment->calls, context_.Scope(), *plan_.keys.shard_key,
                                           /*write=*/false, kGet);
-    *call->request.mutable_key()->mutable_shard_key() = *std::move(plan_.shard_key);
-    *call->request.mutable_key()->mutable_id() = *std::move(plan_.id);
-    *call->request.mutable_filter() = std::move(plan_.filter);
-    *call->request.mutable_projection() = std::move(projection_);
+    *call->request.mutable_key()->mutable_shard_key() = *std::move(plan_.keys.shard_key);
+    *call->request.mutable_key()->mutable_id() = *std::move(plan_.keys.id);
+    *call->request.mutable_filter() = std::move(plan_.keys.filter);
+    *call->request.mutable_projection() = std::move(plan_.projection);
     *call->request.mutable_read() = read_;
     call->then = [self = shared_from_this()](CallEnd, const absl::Status& status, GetCall& call) {
       if (!status.ok() || !call.response.found()) return self->stream_->Finish(status);
@@ -122,16 +70,16 @@ class FindStatement : public std::enable_shared_from_this<FindStatement> {
     auto deadline = [first, own_deadline, step] { return own_deadline ? first : Clock::System()->Now() + step; };
     walk_ = std::make_shared<ScanWalk>(context_.environment->calls, context_.collection->id, deadline, context_.caller,
                                        /*write=*/false, kScan);
-    for (KeyRange& range : plan_.ranges) walk_->pieces.push_back({std::move(range), {}});
+    for (KeyRange& range : plan_.keys.ranges) walk_->pieces.push_back({std::move(range), {}});
     if (!request.resume_token().empty()) {
-      if (absl::Status bad = Resume(request.resume_token(), context_.collection->id, &walk_->pieces); !bad.ok()) {
+      if (absl::Status bad = ResumeWalk(request.resume_token(), context_.collection->id, &walk_->pieces); !bad.ok()) {
         walk_.reset();
         return stream_->Finish(bad);
       }
     }
     walk_->prepare = [self = shared_from_this()](v1::ShardScanRequest& page) {
       page.set_filter(self->plan_.filter);
-      page.set_projection(self->projection_);
+      page.set_projection(self->plan_.projection);
       page.set_limit(self->limit_);
       page.set_skip(self->skip_);
       *page.mutable_read() = self->read_;
@@ -160,7 +108,7 @@ class FindStatement : public std::enable_shared_from_this<FindStatement> {
     last_written_ = now;
     v1::FindResponse response;
     for (std::string& document : *page.mutable_documents()) Add(std::move(document), &response);
-    response.set_resume_token(TokenOf(context_.collection->id, walk_->pieces));
+    response.set_resume_token(ResumeTokenOf(context_.collection->id, walk_->pieces));
     if (enough || walk_->pieces.empty()) {
       stream_->WriteAndFinish(std::move(response), absl::OkStatus());
       return go_on(false);
@@ -171,13 +119,12 @@ class FindStatement : public std::enable_shared_from_this<FindStatement> {
   }
 
   void Add(std::string document, v1::FindResponse* response) const {
-    *response->add_documents() = format_ == v1::EXTENDED_JSON ? document::ToRelaxedJson(document) : std::move(document);
+    *response->add_documents() = InFormat(format_, std::move(document));
   }
 
   const StatementContext context_;
   const v1::DocumentFormat format_;
-  FilterPlan plan_;
-  std::string projection_;
+  FindPlan plan_;
   int64_t limit_;  // that is left; 0: none
   int64_t skip_;   // that is left
   const v1::ReadOptions read_;

@@ -79,10 +79,30 @@ class FakeProxy final : public v1::Documents::CallbackService {
     });
   }
 
+  // The document {_id: n}, n the resume token or 0.
+  grpc::ServerUnaryReactor* FindOne(grpc::CallbackServerContext* context, const v1::FindOneRequest* request,
+                                    v1::FindOneResponse* response) override {
+    return rpc::RunUnary(context, &finders_, [=, this](const rpc::Call&, rpc::Done done) {
+      if (silent) return silenced_.push_back(done);
+      const int here = request->resume_token().empty() ? 0 : std::stoi(request->resume_token());
+      finds.push_back(here);
+      if (alive > 0) {
+        --alive;
+        std::promise<void>().get_future().wait_for(150ms);  // the search goes on
+        response->set_resume_token(std::to_string(here + 1));
+        return done(request->in_steps() ? absl::OkStatus() : Internal("nobody wants to know"));
+      }
+      response->set_found(!empty);
+      if (!empty) response->set_document(Builder().Append("_id", here).Finish());
+      done(NextAnswer());
+    });
+  }
+
   std::deque<absl::Status> answers;  // of the next calls; then OK
   std::vector<v1::RetryId> retries;
   std::vector<int> finds;
   bool silent = false;
+  bool empty = false;
   int alive = 0;   // how many messages without documents come first
   int resent = 0;  // what the proxy says that it sent again
 
@@ -150,6 +170,32 @@ TEST_F(ClientTest, AFindOfOneDocumentLeavesASilentProxyToo) {
   const auto found = client_->FindOne("shop.orders", filter_, {.deadline = 1s});
   ASSERT_TRUE(found.ok()) << found.status();
   EXPECT_EQ(two_.finds.size(), 1u);
+}
+
+TEST_F(ClientTest, ALongSearchForOneDocumentGoesOnWhereItWas) {
+  one_.alive = 3;  // longer than the half of the deadline that a silent proxy would have
+  const auto found = client_->FindOne("shop.orders", filter_, {.deadline = 800ms});
+  ASSERT_TRUE(found.ok()) << found.status();
+  ASSERT_TRUE(found->has_value());
+  EXPECT_EQ(document::FindDirect(**found, "_id")->AsInt32(), 3);
+  EXPECT_EQ(one_.finds, (std::vector<int>{0, 1, 2, 3}));
+  EXPECT_TRUE(two_.finds.empty());
+  // Another proxy goes on where the first one was.
+  one_.alive = 1;
+  one_.answers = {Unavailable("the proxy ends")};
+  const auto elsewhere = client_->FindOne("shop.orders", filter_, {.deadline = 800ms});
+  ASSERT_TRUE(elsewhere.ok() && elsewhere->has_value()) << elsewhere.status();
+  EXPECT_EQ(two_.finds, (std::vector<int>{1}));
+  two_.empty = true;
+  const auto nothing = client_->FindOne("shop.orders", filter_);
+  ASSERT_TRUE(nothing.ok()) << nothing.status();
+  EXPECT_FALSE(nothing->has_value());
+  // A search that never ends has its deadline as a whole.
+  two_.alive = 1000;
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_EQ(client_->FindOne("shop.orders", filter_, {.deadline = 500ms}).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 2s);
 }
 
 TEST_F(ClientTest, AChangeOfManyHasItsWholeTimeAndThenLeavesASilentProxy) {

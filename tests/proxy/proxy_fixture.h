@@ -102,6 +102,19 @@ class ProxyServerTest : public ::testing::Test {
     TERRANE_RETURN_IF_ERROR(rpc::FromGrpc(reader->Finish()));
     return ids;
   }
+  static v1::FindOneRequest FindOneRequest(const std::string& filter = "") {
+    v1::FindOneRequest request;
+    request.set_collection("shop.orders");
+    request.set_filter(filter);
+    return request;
+  }
+  // The _id; empty if nothing was found.
+  absl::StatusOr<std::string> FindOne(const v1::FindOneRequest& request, std::string* token = nullptr) {
+    v1::FindOneResponse response;
+    TERRANE_RETURN_IF_ERROR(rpc::FromGrpc(stub_->FindOne(Context(30s).get(), request, &response)));
+    if (token != nullptr) *token = response.resume_token();
+    return response.found() ? std::string(document::FindDirect(response.document(), "_id")->AsString()) : "";
+  }
   absl::StatusOr<v1::UpdateResponse> Update(const std::string& filter, const std::string& update, bool multi = false,
                                             std::chrono::milliseconds deadline = 5s) {
     v1::UpdateRequest request;

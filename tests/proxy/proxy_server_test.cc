@@ -96,6 +96,39 @@ TEST_F(ProxyServerTest, LimitSkipAndResumeTokens) {
   EXPECT_EQ(Find(request).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
+// Others may have the shard key of the one document that a filter names.
+TEST_F(ProxyServerTest, APointReadThatSkipsItsDocumentFindsNoOther) {
+  metadata_.AddCollection(kOrders + 1, "shop.items", Builder().Append("k", 1).Finish());
+  v1::Route whole = Route("", std::nullopt, 40, 1, "a");
+  whole.set_collection_id(kOrders + 1);
+  {
+    std::lock_guard lock(world_.mutex);
+    a_.owned.push_back({whole});
+  }
+  metadata_.SetChunk(whole);
+  v1::InsertRequest insert;
+  insert.set_collection("shop.items");
+  for (const char* id : {"a", "b", "c"}) insert.add_documents(Builder().Append("_id", id).Append("k", 1).Finish());
+  v1::InsertResponse inserted;
+  const absl::Status status = rpc::FromGrpc(stub_->Insert(Context().get(), insert, &inserted));
+  ASSERT_TRUE(status.ok() && inserted.inserted() == 3) << status << inserted.ShortDebugString();
+
+  v1::FindRequest request = FindRequest(Builder().Append("k", 1).Append("_id", "b").Finish());
+  request.set_collection("shop.items");
+  EXPECT_EQ(*Find(request), "b");
+  request.set_skip(1);
+  EXPECT_EQ(*Find(request), "");
+  // Nor does one that goes on behind an earlier document.
+  v1::FindRequest all = FindRequest();
+  all.set_collection("shop.items");
+  all.set_limit(1);
+  std::vector<std::string> tokens;
+  EXPECT_EQ(*Find(all, &tokens), "a");
+  request.set_skip(0);
+  request.set_resume_token(tokens.front());
+  EXPECT_EQ(*Find(request), "b");
+}
+
 TEST_F(ProxyServerTest, ALongSearchGivesSignsOfLife) {
   ASSERT_TRUE(Insert({"a", "b", "n", "o"}).ok());
   a_.after_page = [] { std::promise<void>().get_future().wait_for(1100ms); };  // where nothing matches
@@ -113,6 +146,57 @@ TEST_F(ProxyServerTest, ALongSearchGivesSignsOfLife) {
   tokens.clear();
   EXPECT_EQ(*Find(request, &tokens), "o");
   EXPECT_EQ(tokens.size(), 1u);
+}
+
+TEST_F(ProxyServerTest, FindOneFindsTheFirst) {
+  ASSERT_TRUE(Insert({"a", "b", "n"}).ok());
+  a_.requests = b_.requests = 0;
+  EXPECT_EQ(*FindOne(FindOneRequest(Id("n"))), "n");
+  EXPECT_EQ(*FindOne(FindOneRequest(Id("never"))), "");
+  EXPECT_EQ(a_.requests + b_.requests, 2);
+  EXPECT_EQ(*FindOne(FindOneRequest()), "a");
+  const auto matching = [](const char* pattern) {
+    return Builder().Append("_id", Builder().Append("$regex", pattern)).Finish();
+  };
+  EXPECT_EQ(*FindOne(FindOneRequest(matching("[bn]"))), "b");
+  EXPECT_EQ(*FindOne(FindOneRequest(matching("[xyz]"))), "");
+
+  v1::FindOneRequest json = FindOneRequest("{\"_id\": \"n\"}");
+  json.set_format(v1::EXTENDED_JSON);
+  v1::FindOneResponse response;
+  ASSERT_TRUE(stub_->FindOne(Context().get(), json, &response).ok());
+  EXPECT_TRUE(response.found());
+  EXPECT_EQ(response.document(), "{ \"_id\" : \"n\", \"n\" : 0 }");
+
+  v1::FindOneRequest bad = FindOneRequest(Builder().Append("_id", Builder().Append("$near", 1)).Finish());
+  EXPECT_EQ(rpc::ReasonOf(FindOne(bad).status()), ErrorDetail::BAD_FILTER);
+  bad = FindOneRequest();
+  bad.set_projection("nonsense");
+  EXPECT_EQ(rpc::ReasonOf(FindOne(bad).status()), ErrorDetail::BAD_FILTER);
+  bad = FindOneRequest();
+  bad.mutable_read()->set_mode(static_cast<v1::ReadOptions::Mode>(77));
+  EXPECT_EQ(FindOne(bad).status().code(), absl::StatusCode::kInvalidArgument);
+  bad = FindOneRequest();
+  bad.set_resume_token("nonsense");
+  EXPECT_EQ(FindOne(bad).status().code(), absl::StatusCode::kInvalidArgument);
+  bad = FindOneRequest();
+  bad.set_collection("shop.nowhere");
+  EXPECT_EQ(rpc::ReasonOf(FindOne(bad).status()), ErrorDetail::NO_SUCH_COLLECTION);
+}
+
+TEST_F(ProxyServerTest, FindOneInStepsSaysThatItStillSearches) {
+  ASSERT_TRUE(Insert({"a", "n"}).ok());
+  a_.after_page = [] { std::promise<void>().get_future().wait_for(1100ms); };  // where nothing matches
+  v1::FindOneRequest request = FindOneRequest(Builder().Append("_id", Builder().Append("$regex", "n")).Finish());
+  EXPECT_EQ(*FindOne(request), "n") << "who does not ask for steps gets the whole search";
+  request.set_in_steps(true);
+  std::string token;
+  EXPECT_EQ(*FindOne(request, &token), "");
+  ASSERT_FALSE(token.empty());
+  a_.after_page = [] { ADD_FAILURE() << "a resumed search begins behind what was searched"; };
+  request.set_resume_token(token);
+  EXPECT_EQ(*FindOne(request, &token), "n");
+  EXPECT_TRUE(token.empty());
 }
 
 TEST_F(ProxyServerTest, AFindWithAStepOfForEverIsNotOverAtOnce) {
