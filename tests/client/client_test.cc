@@ -191,7 +191,7 @@ TEST_F(ClientTest, ALongSearchForOneDocumentGoesOnWhereItWas) {
   ASSERT_TRUE(nothing.ok()) << nothing.status();
   EXPECT_FALSE(nothing->has_value());
   // A search that never ends has its deadline as a whole.
-  two_.alive = 1000;
+  one_.alive = two_.alive = 1000;
   const auto began = std::chrono::steady_clock::now();
   EXPECT_EQ(client_->FindOne("shop.orders", filter_, {.deadline = 500ms}).status().code(),
             absl::StatusCode::kDeadlineExceeded);

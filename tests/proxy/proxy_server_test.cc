@@ -166,7 +166,7 @@ TEST_F(ProxyServerTest, FindOneFindsTheFirst) {
   v1::FindOneResponse response;
   ASSERT_TRUE(stub_->FindOne(Context().get(), json, &response).ok());
   EXPECT_TRUE(response.found());
-  EXPECT_EQ(response.document(), "{ \"_id\" : \"n\", \"n\" : 0 }");
+  EXPECT_EQ(response.document(), "{\"_id\": \"n\", \"n\": 0}");
 
   v1::FindOneRequest bad = FindOneRequest(Builder().Append("_id", Builder().Append("$near", 1)).Finish());
   EXPECT_EQ(rpc::ReasonOf(FindOne(bad).status()), ErrorDetail::BAD_FILTER);
@@ -174,7 +174,7 @@ TEST_F(ProxyServerTest, FindOneFindsTheFirst) {
   bad.set_projection("nonsense");
   EXPECT_EQ(rpc::ReasonOf(FindOne(bad).status()), ErrorDetail::BAD_FILTER);
   bad = FindOneRequest();
-  bad.mutable_read()->set_mode(static_cast<v1::ReadOptions::Mode>(77));
+  bad.mutable_read()->set_mode(static_cast<v1::ReadMode>(77));
   EXPECT_EQ(FindOne(bad).status().code(), absl::StatusCode::kInvalidArgument);
   bad = FindOneRequest();
   bad.set_resume_token("nonsense");
