@@ -63,6 +63,8 @@ std::vector<PersistJob> LogWriter::TakeJobs() {
 
 void LogWriter::Run() {
   std::unique_lock lock(mutex_);
+  bool cut_next =
+      false;  // a write has ended since the last cut: whoever answers it may have pushed the next job already
   while (true) {
     wake_.wait(lock, [this] { return stop_ || !jobs_.empty() || !cuts_.empty(); });
     if (stop_) {
@@ -71,11 +73,13 @@ void LogWriter::Run() {
       return;
     }
     absl::Status status;
-    if (!jobs_.empty()) {
+    if (!jobs_.empty() && !(cut_next && !cuts_.empty())) {
       std::vector<PersistJob> jobs = TakeJobs();
       lock.unlock();
       status = Write(std::move(jobs));
+      cut_next = true;
     } else {
+      cut_next = false;
       CutRequest cut = std::move(cuts_.front());
       cuts_.pop_front();
       lock.unlock();

@@ -53,7 +53,8 @@ class LogWriter {
   void Start();
   // In the order of sequences.
   void Push(PersistJob job);
-  // LogFile::Cut, in turn; `done` on the writer's thread (or that of Stop).
+  // LogFile::Cut, before the next write but one, however many jobs wait; `done` on the writer's thread (or that of
+  // Stop).
   void Cut(Position durable, uint64_t keep_bytes, std::function<void(absl::StatusOr<LogPoint> base)> done);
   // Ends after the write under way; jobs that wait are dropped, cuts answered kUnavailable. Not from a callback.
   void Stop();

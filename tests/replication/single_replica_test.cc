@@ -202,6 +202,55 @@ TEST_F(SingleReplicaTest, TheLogIsCutWhenItHasGrown) {
   EXPECT_EQ(machine_.Data().size(), 301u);
 }
 
+// Two clients suffice: while one's entry is synced the other's comes, so there is always a next one to write.
+TEST_F(SingleReplicaTest, TheLogIsCutThoughItsWriterIsNeverIdle) {
+  options_.keep_bytes = 128 << 10;
+  OpenAndLead();
+  const Term term = log_->Leader().term;
+  std::mutex mutex;
+  std::condition_variable changed;
+  const Position before = log_->Statistics().last;
+  uint64_t left = 600, proposed = 0, answered = 0;
+  uint64_t most = 0;
+  std::function<void()> propose = [&] {
+    {
+      std::lock_guard lock(mutex);
+      if (left == 0) return;
+      --left;
+    }
+    log_->Propose(term, std::string(2000, 'x'), [&](const ProposeResult& result) {
+      EXPECT_EQ(result.outcome, ProposeOutcome::kApplied);
+      most = std::max(most, log_->Statistics().log_bytes);
+      {
+        std::lock_guard lock(mutex);
+        ++answered;
+      }
+      propose();
+      changed.notify_all();
+    });
+    {
+      std::lock_guard lock(mutex);
+      ++proposed;
+    }
+    changed.notify_all();
+  };
+  // No write, of one entry, ends before the next one is there.
+  disk_.SetSyncHook([&](const auto&) {
+    std::unique_lock lock(mutex);
+    const uint64_t synced = log_->Statistics().last.value() - before.value();
+    changed.wait(lock, [&] { return proposed >= synced + 2 || left == 0; });
+  });
+  propose();
+  propose();
+  {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return answered == 600; });
+  }
+  disk_.SetSyncHook(nullptr);
+  log_.reset();  // nothing calls back any more
+  EXPECT_LE(most, 512u << 10) << "1,200 kB were written";
+}
+
 TEST_F(SingleReplicaTest, T50_TheFirstFailedSyncEndsTheReplica) {
   OpenAndLead();
   Propose("a");
