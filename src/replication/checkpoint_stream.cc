@@ -181,6 +181,11 @@ absl::Status CheckpointSink::End(const v1::CheckpointEnd& end) {
     checkpoint_.id.clear();
     return DataLoss("a fetched checkpoint does not match its checksum");
   }
+  if (files_ == 0) {
+    // Installing nothing would cost the receiver its own directory.
+    checkpoint_.id.clear();
+    return DataLoss("a fetched checkpoint has no files");
+  }
   ended_ = true;
   return absl::OkStatus();
 }

@@ -158,6 +158,8 @@ class Replica : public ReplicatedLog, private PeerReceiver {
   void StepSnapshotLocked(raft::Message message, MonotonicTime now);
   std::vector<ReplicaId> FetchPeersLocked(ReplicaId leader) const;
   void FetchLocked(std::optional<raft::Message> message, Position at_least, ReplicaId leader);
+  // Removes what was fetched for nothing, which may be as large as the store; fetching_ until it is gone.
+  void DiscardFetchedLocked();
   bool TakeFetched(Fetched* fetched);
   void NoteFetch(const absl::Status& status);
   absl::Status Install(const raft::SnapshotReference& snapshot);

@@ -58,6 +58,17 @@ void Replica::FetchLocked(std::optional<raft::Message> message, Position at_leas
   });
 }
 
+void Replica::DiscardFetchedLocked() {
+  if (fetcher_.joinable()) fetcher_.join();  // it has handed over its result already
+  fetcher_ = std::thread([this] {
+    if (absl::Status status = fetch_.Discard(); !status.ok()) {
+      LogWarn("replication", "checkpoint left behind", {{"status", status}});
+    }
+    std::lock_guard lock(mutex_);
+    fetching_ = false;
+  });
+}
+
 // Loop thread. False: to be called again with the same. The term may have changed since the fetch began, and the core
 // takes nothing of an older one. But what is fetched is a state that was committed, which every later leader has: it is
 // as good as if that leader had offered it. While there is none, it waits for one.
@@ -95,7 +106,7 @@ bool Replica::TakeFetched(Fetched* fetched) {
   core_.Step(*fetched->message, now);
   const uint64_t before = snapshots_taken_;
   DriveLocked();
-  if (snapshots_taken_ == before) fetching_ = false;  // no longer wanted
+  if (snapshots_taken_ == before) DiscardFetchedLocked();  // no longer wanted
   return true;
 }
 

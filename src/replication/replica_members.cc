@@ -257,7 +257,11 @@ absl::Status Replica::CheckMemberChangeLocked(MemberChange change, ReplicaId rep
 
 void Replica::ChangeMember(MemberChange change, ReplicaId replica, const std::string& address,
                            std::function<void(absl::Status)> done) {
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
+  if (finished_) {
+    lock.unlock();
+    return done(Unavailable("the log of this replica has stopped"));
+  }
   absl::Status status;
   const auto answer = [&] { apply_.PushTask([done = std::move(done), status] { done(status); }); };
   if (closed_ || dead_ || !core_.IsLeader() || !core_.ReadyToServe()) {

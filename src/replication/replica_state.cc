@@ -84,8 +84,9 @@ void Replica::DriveStateLocked(MonotonicTime now) {
 void Replica::TakeStateLocked(absl::StatusOr<Checkpoint> checkpoint) {
   if (!checkpoint.ok() || !state_needed_ || checkpoint->point.position < *state_needed_) {
     NoteFetch(checkpoint.status());
-    fetching_ = false;
     next_state_fetch_ = Now() + kFetchAgain;
+    if (checkpoint.ok()) return DiscardFetchedLocked();
+    fetching_ = false;
     return;
   }
   state_fetched_ = *std::move(checkpoint);

@@ -123,11 +123,19 @@ class StoreImpl : public Store {
     std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
     TERRANE_RETURN_IF_ERROR(FromRocks(checkpoint->CreateCheckpoint(making.string(), /*log_size_for_flush=*/0),
                                       StrCat("checkpoint in ", making.string())));
-    for (const auto& entry : std::filesystem::directory_iterator(making, error)) {
-      std::filesystem::rename(entry.path(), directory / entry.path().filename(), error);
-      if (error) return Internal("moving ", entry.path().string(), ": ", error.message());
+    // Nothing is thrown away unseen: a checkpoint that lacks files costs its receiver its own directory.
+    std::vector<std::filesystem::path> files;
+    std::filesystem::directory_iterator entry(making, error);
+    for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+      files.push_back(entry->path());
+    }
+    if (error) return Internal("listing ", making.string(), ": ", error.message());
+    for (const std::filesystem::path& file : files) {
+      std::filesystem::rename(file, directory / file.filename(), error);
+      if (error) return Internal("moving ", file.string(), ": ", error.message());
     }
     std::filesystem::remove(making, error);
+    if (error) return Internal("removing ", making.string(), ": ", error.message());
     return SyncPath(directory);
   }
 

@@ -289,6 +289,14 @@ TEST_F(CheckpointSinkTest, TakesCheckpointsOfOlderSenders) {
   EXPECT_FALSE(sink_.Finish().ok());
 }
 
+// Its sender could not list its files. Installed, it would be taken for damage of the own directory.
+TEST_F(CheckpointSinkTest, RefusesOneWithoutFiles) {
+  ASSERT_TRUE(Header("c").ok());
+  EXPECT_TRUE(absl::IsDataLoss(End(0, 0)));
+  EXPECT_FALSE(sink_.Finish().ok());
+  EXPECT_EQ(sink_.Place().id, "") << "it is not gone on with";
+}
+
 TEST_F(CheckpointSinkTest, RefusesWhatIsNoCheckpoint) {
   EXPECT_TRUE(absl::IsDataLoss(Data("x"))) << "no header";
   ASSERT_TRUE(Header("c").ok());

@@ -25,7 +25,10 @@ class FetchTermsTest : public ::testing::Test {
       ++proposed_;
       return group_[1].log->Statistics().segments >= 2 && group_[2].log->Statistics().segments >= 2;
     }));
+    first_ = group_.Leader();
+    second_ = 3 - first_;
     for (uint64_t id : {1, 2}) {
+      if (!both_are_cut_ && id == second_) continue;
       ASSERT_TRUE(Await([&] {
         group_[id].log->CutLog([](const absl::Status&) {});
         return group_[id].log->Statistics().first.value() > behind.value() + 1;
@@ -33,11 +36,11 @@ class FetchTermsTest : public ::testing::Test {
     }
     group_.network().SetChunkHook([this](ReplicaId, ReplicaId, v1::CheckpointChunk* chunk) {
       if (chunk->has_checkpoint()) ++fetches_;
+      if (chunk->has_end()) all_came_ = true;
       Await([this] { return !hold_; }, std::chrono::seconds(60));
       return absl::OkStatus();
     });
-    first_ = group_.Leader();
-    second_ = 3 - first_;
+    ASSERT_EQ(group_.Leader(), first_);
     ASSERT_TRUE(group_.Start(3).ok());
     ASSERT_TRUE(Await([&] { return fetches_ == 1; }));
   }
@@ -61,8 +64,10 @@ class FetchTermsTest : public ::testing::Test {
     EXPECT_TRUE(group_.AwaitEqual(proposed_ + 1));
   }
 
+  bool both_are_cut_ = true;
   std::atomic<bool> hold_{true};
   std::atomic<int> fetches_{0};
+  std::atomic<bool> all_came_{false};
   std::atomic<bool> silent_{false};
   size_t proposed_ = 1;
   uint64_t first_ = 0;  // leads when the fetch begins
@@ -96,6 +101,27 @@ TEST_F(FetchTermsTest, ACheckpointThatComesWhileNobodyLeadsIsKept) {
   EXPECT_FALSE(Await([&] { return group_[3].machine.installs() > 0; }, std::chrono::milliseconds(200)));
   silent_ = false;
   ExpectOneFetch();
+}
+
+class OneLogIsWholeTest : public FetchTermsTest {
+ protected:
+  OneLogIsWholeTest() { both_are_cut_ = false; }
+};
+
+// Who leads now has the entries that number 3 lacks: what it fetches is of no use when it comes, and as large as a
+// store.
+TEST_F(OneLogIsWholeTest, WhatWasFetchedForNothingIsRemoved) {
+  ASSERT_NO_FATAL_FAILURE(Transfer());
+  ASSERT_TRUE(group_.AwaitEqual(proposed_));
+  hold_ = false;
+  EXPECT_TRUE(Await([&] {
+    const auto names = group_[3].disk.List("/replica/checkpoints/incoming");
+    return all_came_ && (!names.ok() || names->empty());
+  }));
+  EXPECT_EQ(fetches_, 1);
+  EXPECT_EQ(group_[3].machine.installs(), 0);
+  ASSERT_TRUE(group_.ProposeSomewhere("y"));
+  EXPECT_TRUE(group_.AwaitEqual(proposed_ + 1));
 }
 
 }  // namespace

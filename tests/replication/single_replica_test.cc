@@ -275,6 +275,18 @@ TEST_F(SingleReplicaTest, AStateMachineThatFailsEndsTheReplica) {
   EXPECT_THAT(fatal().ToString(), HasSubstr("broken"));
 }
 
+TEST_F(SingleReplicaTest, WhatComesAfterTheStopIsAnswered) {
+  OpenAndLead();
+  log_->Stop();
+  int answers = 0;
+  const auto answered = [&](const absl::Status& status) { answers += absl::IsUnavailable(status); };
+  log_->ChangeMember(MemberChange::kAdd, ReplicaId(2), "127.0.0.1:2", answered);
+  log_->ReadIndex(answered);
+  log_->CutLog(answered);
+  log_->Propose(Term(1), "x", [&](const ProposeResult& result) { answered(result.status); });
+  EXPECT_EQ(answers, 4) << "on this thread: there is no other any more";
+}
+
 TEST_F(SingleReplicaTest, ADirectoryInUseIsRefused) {
   OpenAndLead();
   ListMachine other(&disk_);
