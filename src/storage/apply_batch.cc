@@ -113,9 +113,10 @@ class ApplyBatchImpl : public ApplyBatch {
     rocksdb::Status status =
         batch_.GetFromBatchAndDB(database.db(), rocksdb::ReadOptions(), database.handle(family), key, &value);
     if (status.IsNotFound()) return std::optional<std::string>();
-    if (!status.ok())
-      return database.fatal().Noted(
-          FromRocks(status, StrCat("reading ", FamilyName(family), " in ", database.path().string())));
+    if (!status.ok()) {
+      return database.fatal().ReadFailed(status,
+                                         StrCat("reading ", FamilyName(family), " in ", database.path().string()));
+    }
     return std::optional<std::string>(std::move(value));
   }
   std::unique_ptr<RangeIterator> Iterate(Family family, RawRange range) {

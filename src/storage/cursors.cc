@@ -108,7 +108,7 @@ void RangeIterator::Seek(std::string_view key) {
 }
 
 absl::Status RangeIterator::status() const {
-  return fatal_->Noted(FromRocks(iterator_->status(), "reading the store"));
+  return fatal_->ReadFailed(iterator_->status(), "reading the store");
 }
 
 std::unique_ptr<DocumentCursor> MakeDocumentCursor(CopyId copy, std::unique_ptr<RangeIterator> iterator,

@@ -7,8 +7,10 @@
 #include <rocksdb/slice_transform.h>
 #include <rocksdb/sst_partitioner.h>
 #include <rocksdb/table.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "common/logging.h"
@@ -58,6 +60,15 @@ rocksdb::CompressionType Compression() {
   return type;
 }
 
+// RocksDB's own default keeps every table open, and a process that may open no more cannot even start again. Half of
+// what this one may open is for tables, the rest for everything else; -1 where that is more than any disk will have.
+int MaxOpenFiles() {
+  constexpr rlim_t kMoreThanEver = 500'000;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur / 2 >= kMoreThanEver) return -1;
+  return std::max<int>(static_cast<int>(limit.rlim_cur / 2), 20);
+}
+
 rocksdb::DBOptions DatabaseOptions(const StoreOptions& options, const std::shared_ptr<FatalHandler>& fatal) {
   rocksdb::DBOptions db;
   db.env = EnvOf(options.faults);
@@ -65,6 +76,7 @@ rocksdb::DBOptions DatabaseOptions(const StoreOptions& options, const std::share
   db.paranoid_checks = true;
   db.listeners.push_back(std::make_shared<ErrorListener>(fatal));
   db.max_bgerror_resume_count = 0;
+  db.max_open_files = MaxOpenFiles();
   db.max_background_jobs = options.background_threads;
   db.db_write_buffer_size = 3 * options.write_buffer_bytes;
   db.max_total_wal_size = 8 * options.write_buffer_bytes;
@@ -137,9 +149,15 @@ bool FatalHandler::TakenOver(const absl::Status& damage) {
   return true;
 }
 
-absl::Status FatalHandler::Noted(absl::Status status) {
-  TakenOver(status);
-  return status;
+absl::Status FatalHandler::ReadFailed(const rocksdb::Status& status, std::string_view context) {
+  absl::Status failed = FromRocks(status, context);
+  // A bad sector is told by the disk as often as it is found by a checksum; peers have what stood there.
+  if (absl::IsInternal(failed) && status.IsIOError()) {
+    absl::Status damage = DataLoss(MessageOf(failed));
+    return TakenOver(damage) ? damage : failed;
+  }
+  TakenOver(failed);
+  return failed;
 }
 
 absl::Status FatalHandler::Refusal() const {
@@ -284,7 +302,7 @@ absl::StatusOr<std::optional<std::string>> Database::Get(Family family, std::str
   rocksdb::Status status = db_->Get(options, handle(family), ToSlice(key), &value);
   if (status.IsNotFound()) return std::optional<std::string>();
   if (!status.ok()) {
-    return fatal_->Noted(FromRocks(status, StrCat("reading ", FamilyName(family), " in ", path_.string())));
+    return fatal_->ReadFailed(status, StrCat("reading ", FamilyName(family), " in ", path_.string()));
   }
   return std::optional<std::string>(std::move(value));
 }

@@ -58,8 +58,9 @@ class FatalHandler {
       : on_fatal_(std::move(on_fatal)), on_damage_(std::move(on_damage)) {}
   // A write or background work failed: the end, once, but for damage that the owner takes care of.
   void Report(const absl::Status& status);
-  // What a read came to: tells the owner of damage. Returns the status.
-  absl::Status Noted(absl::Status status);
+  // What a read came to, as FromRocks says it; tells the owner of damage. What cannot be read is damage as well where
+  // the owner takes it over: kDataLoss then.
+  absl::Status ReadFailed(const rocksdb::Status& status, std::string_view context);
   // Not OK after the first Report, or when the owner has taken damage over: nothing may be written any more.
   absl::Status Refusal() const;
 

@@ -81,8 +81,7 @@ absl::StatusOr<std::vector<CopyOnDisk>> CopiesOnDisk(const Database& database) {
       if (!end) break;
       iterator->Seek(*end);
     }
-    TERRANE_RETURN_IF_ERROR(
-        database.fatal().Noted(FromRocks(iterator->status(), StrCat("listing ", FamilyName(family)))));
+    TERRANE_RETURN_IF_ERROR(database.fatal().ReadFailed(iterator->status(), StrCat("listing ", FamilyName(family))));
   }
   std::vector<CopyOnDisk> copies;
   for (const auto& [copy, bytes] : found) copies.push_back({copy, bytes});

@@ -9,6 +9,8 @@
 #include <thread>
 
 #include "absl/strings/match.h"
+#include "common/disk_faults.h"
+#include "common/process.h"
 #include "storage/database.h"
 #include "support.h"
 
@@ -384,6 +386,38 @@ TEST_F(StoreTest, OnDamageIsAskedByBackgroundWorkBeforeItIsFatal) {
     store_.reset();
     std::filesystem::remove_all(options_.directory);
   }
+}
+
+// What the disk says of a bad sector. Peers have what stood there, and are asked as for other content.
+TEST_F(StoreTest, T33_ASectorThatCannotBeReadIsDamage) {
+  const std::filesystem::path rules = directory_ / "rules";
+  options_.faults = MakeDiskFaultStoreDisk(*DiskFaults::Create({}, rules));
+  std::atomic<int> asked{0};
+  std::atomic<bool> take{false};
+  options_.on_damage = [&](const absl::Status& why) {
+    EXPECT_EQ(why.code(), absl::StatusCode::kDataLoss) << why;
+    ++asked;
+    return take.load();
+  };
+  ASSERT_NO_FATAL_FAILURE(Open());
+  Put(kCopy, 0, 200, "some text");
+  ASSERT_NO_FATAL_FAILURE(Open());  // flushes what the write-ahead log holds
+  ASSERT_TRUE(View(kCopy)->GetDocument(kCopy, Key(500), "id").ok()) << "nothing is wrong yet";
+  ASSERT_OK(WriteFileAtomically(rules, "read sst fail\n"));
+  // Nobody takes it over: the store serves what it can read.
+  const absl::Status alone = View(kCopy)->GetDocument(kCopy, Key(1), "id").status();
+  EXPECT_EQ(alone.code(), absl::StatusCode::kInternal) << alone;
+  EXPECT_EQ(asked, 1);
+
+  take = true;
+  const absl::Status taken = View(kCopy)->GetDocument(kCopy, Key(1), "id").status();
+  EXPECT_EQ(taken.code(), absl::StatusCode::kDataLoss) << taken;
+  EXPECT_EQ(asked, 2);
+  auto batch = store_->NewBatch();
+  batch->PutDocument(kCopy, Key(1001), "id", "lost");
+  EXPECT_EQ(batch->Commit(Next()).code(), absl::StatusCode::kDataLoss);
+  store_.reset();
+  std::filesystem::remove(rules);
 }
 
 // A disk that fails is no damage.
