@@ -37,7 +37,13 @@ void Retention::TrimOplog() {
     const auto positions = static_cast<uint64_t>(static_cast<double>(applied.value() - first.value()) * excess);
     keep = std::max(keep, Position(first.value() + positions));
   }
-  if (keep.value() >= first.value() + options_.trim_at_least) core_->applier->AllowOplogTrim(keep);
+  if (keep <= first) return;
+  const uint64_t positions = keep.value() - first.value();
+  // Some oplogs are few and large entries.
+  const double share = static_cast<double>(positions) / static_cast<double>(applied.value() - first.value() + 1);
+  if (positions >= options_.trim_at_least || static_cast<double>(bytes) * share >= options_.trim_at_least_bytes) {
+    core_->applier->AllowOplogTrim(keep);
+  }
 }
 
 // Hybrid time grows with the position, so a search by halves finds it.
@@ -64,8 +70,15 @@ Position Retention::OldestYoungerThan(int64_t wall_ms) const {
   return low;
 }
 
+bool Retention::HasMoreToExpire() const {
+  return std::any_of(walks_.begin(), walks_.end(), [](const auto& walk) { return !walk.second.resume.empty(); });
+}
+
 size_t Retention::ExpireRetries(WallTime now) {
-  if (!core_->proposer->ServingTerm().ok()) return 0;
+  if (!core_->proposer->ServingTerm().ok()) {
+    walks_.clear();
+    return 0;
+  }
   const int64_t now_ms = now.count();
   const auto ownership = core_->applier->View();
   size_t removed = 0;

@@ -12,8 +12,9 @@ namespace terrane::shard {
 struct RetentionOptions {
   std::chrono::milliseconds oplog_age{std::chrono::hours(1)};
   uint64_t oplog_bytes = 1 << 30;
-  // Trimming leaves a mark in the store each time, so it waits until it is worth one.
+  // Trimming leaves a mark in the store each time, so it waits until it is worth one: by either measure.
   uint64_t trim_at_least = 1000;  // positions
+  double trim_at_least_bytes = 64 << 20;
   // Retry records of a chunk that are looked at in one step.
   size_t retries_per_step = 20000;
 };
@@ -30,6 +31,9 @@ class Retention {
   // `now`, which somebody must have compared with other clocks (trap T44). Only the leader does; a copy that follows
   // gets it by the stream (trap T23). Returns how many were removed. Cheap where nothing can have expired yet.
   size_t ExpireRetries(WallTime now);
+  // Whether the last ExpireRetries stopped in the middle of a chunk. Each write leaves a record: where many are
+  // written, one step at a time would fall behind for ever.
+  bool HasMoreToExpire() const;
 
  private:
   // A walk over the records of a chunk, again and again.

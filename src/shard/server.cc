@@ -46,6 +46,7 @@ namespace {
 constexpr int kStepWorkers = 8;  // completions of moves that wait for their K, and what looks at something
 constexpr int kSlowWorkers = 8;  // splits and audits, which read whole chunks
 constexpr std::chrono::seconds kGrace{1};
+constexpr std::chrono::seconds kExpiryPerRound{2};
 constexpr std::chrono::seconds kRetentionInterval{5};
 constexpr std::chrono::milliseconds kStoreWatchInterval{100};
 constexpr std::chrono::seconds kCutOff{2};  // a follower that has not heard its leader for so long serves no targets
@@ -362,9 +363,19 @@ class ShardServerImpl final : public ShardServer {
     store_watch_ = std::make_unique<Periodic>(kStoreWatchInterval, [this] { HandOnIfTheStoreHangs(); });
     retention_loop_ = std::make_unique<Periodic>(kRetentionInterval, [this] {
       retention_->TrimOplog();
-      if (const std::optional<WallTime> now = attendance_->TrustedWall()) retention_->ExpireRetries(*now);
+      ExpireRetries();
       files_->Tidy();
     });
+  }
+
+  // Some steps, so that it keeps up with any rate of writes; not all of the time, for every step reads.
+  void ExpireRetries() {
+    const MonotonicTime end = Clock::System()->Now() + kExpiryPerRound;
+    do {
+      const std::optional<WallTime> now = attendance_->TrustedWall();
+      if (!now) return;
+      retention_->ExpireRetries(*now);
+    } while (retention_->HasMoreToExpire() && Clock::System()->Now() < end);
   }
 
   // While the apply thread hangs in the store nothing is acknowledged, so nothing is proposed, and the log's own watch

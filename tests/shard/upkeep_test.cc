@@ -252,6 +252,23 @@ TEST_F(UpkeepTest, T23_OwnerExpiresRetryRecordsThroughTheLog) {
   EXPECT_EQ(oplog.changes(0).document(), "");
 }
 
+// Each write leaves a record: who writes fast is not to be followed one step at a time.
+TEST_F(UpkeepTest, T23_AStepThatIsNotTheLastSaysSo) {
+  retry_lifetime_ = std::chrono::milliseconds(-1000);
+  Restart();
+  for (int id = 0; id < 25; ++id) InsertWithRetry(id);
+  RetentionOptions options;
+  options.retries_per_step = 10;
+  Retention retention(&host_->core(), options);
+  EXPECT_FALSE(retention.HasMoreToExpire());
+  const WallTime now = Clock::System()->Wall();
+  for (const size_t removed : {10, 10, 5}) {
+    EXPECT_EQ(retention.ExpireRetries(now), removed);
+    EXPECT_EQ(retention.HasMoreToExpire(), removed == 10);
+  }
+  ExpectSoundCopy();
+}
+
 // More live records under one shard key than a step looks at must not keep it from what is behind them.
 TEST_F(UpkeepTest, T23_ABusyShardKeyDoesNotHoldUpTheOthers) {
   const auto insert = [this](int id, const std::string& k) {
@@ -375,6 +392,22 @@ TEST_F(UpkeepTest, OplogIsTrimmedUpToTheLeastPin) {
   Propose(end);
   ASSERT_TRUE(Insert(R"({"_id": 30, "k": "a"})", RouteTo(kCopy, Token(6))).ok());
   EXPECT_GT(host_->store().FirstOplogPosition(), pinned);
+}
+
+// A thousand positions may be ten gigabytes.
+TEST_F(UpkeepTest, AnOplogOfFewLargeEntriesIsTrimmedToo) {
+  const std::string large(1 << 20, 'x');
+  for (int id = 0; id < 12; ++id) {
+    ASSERT_TRUE(Insert(StrCat(R"({"_id":)", id, R"(,"k":"a","text":")", large, R"("})")).ok());
+  }
+  Retention patient(&host_->core(), {.oplog_age = std::chrono::milliseconds(-1000), .trim_at_least_bytes = 1 << 30});
+  patient.TrimOplog();
+  ASSERT_TRUE(Insert(R"({"_id":100,"k":"a"})").ok());
+  const Position first = host_->store().FirstOplogPosition();
+  Retention retention(&host_->core(), {.oplog_age = std::chrono::milliseconds(-1000), .trim_at_least_bytes = 8 << 20});
+  retention.TrimOplog();
+  ASSERT_TRUE(Insert(R"({"_id":101,"k":"a"})").ok());
+  EXPECT_GE(host_->store().FirstOplogPosition().value(), first.value() + 12);
 }
 
 // ---- what became of a switch ----
