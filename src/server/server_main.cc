@@ -13,6 +13,7 @@
 #include "common/logging.h"
 #include "common/version.h"
 #include "rpc/address_map.h"
+#include "server/open_files.h"
 
 namespace terrane::server {
 namespace {
@@ -126,6 +127,7 @@ int Serve(const std::string& program, const CommonSettings& settings,
   if (!lock.ok()) return Fail(program, lock.status());
   if (absl::Status status = StartLogging(*level, settings.log_file); !status.ok()) return Fail(program, status);
 
+  RaiseOpenFileLimit(program);
   LogInfo(program, "starting", {{"version", VersionNumber()}, {"commit", GitCommit()}, {"dir", directory.native()}});
   if (absl::Status status = WriteFileAtomically(directory / "pid", StrCat(getpid(), "\n")); !status.ok()) {
     return Fail(program, status);

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <filesystem>
 
@@ -43,6 +44,23 @@ TEST(StartupTest, BadFlagsAreNamed) {
   EXPECT_THAT(RunProgram("terrane-shard", "--dir /tmp/x --name s1").err, HasSubstr("--metadata is required"));
   EXPECT_THAT(RunProgram("terrane-proxy", "--dir /tmp/x --metadata a:1 --max-hold 5").err,
               HasSubstr("is not a duration"));
+}
+
+// Shells give 1,024; a store has a file for each 64 MB.
+TEST(StartupTest, ServersRaiseTheirLimitOfOpenFiles) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit low = before;
+  low.rlim_cur = 1024;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+  const auto cluster = MiniCluster::Start({.shards = 1});
+  EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  for (const char* process : {"m1", "s1-a", "p1"}) {
+    const pid_t pid = (*cluster)->processes().Process(process)->process.process.pid;
+    const std::string limits = ReadWholeFile(StrCat("/proc/", pid, "/limits")).value();
+    EXPECT_THAT(limits, ContainsRegex(StrCat("Max open files +", before.rlim_max, " +", before.rlim_max))) << process;
+  }
 }
 
 class RunningCluster : public ::testing::Test {
