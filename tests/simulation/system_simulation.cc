@@ -43,6 +43,7 @@ const std::vector<std::string>& Probes::Names() {
       "move begun",
       "abort asked for",
       "ended moves forgotten",
+      "ended moves forgotten by a shard",
       "F",
       "G",
       "K",
