@@ -375,7 +375,11 @@ class ShardServerImpl final : public ShardServer {
       const std::optional<WallTime> now = attendance_->TrustedWall();
       if (!now) return;
       retention_->ExpireRetries(*now);
-    } while (retention_->HasMoreToExpire() && Clock::System()->Now() < end);
+    } while (retention_->HasMoreToExpire() && Clock::System()->Now() < end && !Ending());
+  }
+  bool Ending() {
+    std::lock_guard lock(damage_mutex_);
+    return ending_;
   }
 
   // While the apply thread hangs in the store nothing is acknowledged, so nothing is proposed, and the log's own watch
