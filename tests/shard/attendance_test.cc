@@ -47,6 +47,16 @@ class MetadataWithAClock : public MetadataLink {
 
 class AttendanceTest : public ShardFixture {
  protected:
+  // Of a replica that is let in, with a heartbeat each millisecond.
+  static Attendance::Options OftenHeard() {
+    Attendance::Options options;
+    options.replica = ReplicaId(1);
+    options.on_cluster = [](const std::string&) {};
+    options.on_admitted = [] {};
+    options.on_refused = [](const absl::Status&) {};
+    options.interval = std::chrono::milliseconds(1);
+    return options;
+  }
   testing::ShiftedClock shifted_;
 };
 
@@ -76,13 +86,7 @@ TEST_F(AttendanceTest, T44_TheClockIsTrustedOnlyWhenThisLeaderHasComparedIt) {
   MetadataWithAClock metadata;
   host_->mutable_core()->clock = &shifted_;
   StatisticsCollector statistics(&host_->core());
-  Attendance::Options options;
-  options.replica = ReplicaId(1);
-  options.on_cluster = [](const std::string&) {};
-  options.on_admitted = [] {};
-  options.on_refused = [](const absl::Status&) {};
-  options.interval = std::chrono::milliseconds(1);
-  Attendance attendance(&host_->core(), &metadata, &statistics, std::move(options));
+  Attendance attendance(&host_->core(), &metadata, &statistics, OftenHeard());
   const auto some_beats = [&] {
     return Await([&, from = metadata.beats.load()] { return metadata.beats > from + 2; });
   };
@@ -131,15 +135,9 @@ TEST_F(AttendanceTest, T63_WhatTheMetadataServiceHasForgottenIsANumberHere) {
   ASSERT_EQ(state().dead_size(), 3);
   MetadataWithAClock metadata;
   StatisticsCollector statistics(&host_->core());
-  Attendance::Options options;
-  options.replica = ReplicaId(1);
-  options.on_cluster = [](const std::string&) {};
-  options.on_admitted = [] {};
-  options.on_refused = [](const absl::Status&) {};
-  options.interval = std::chrono::milliseconds(1);
   metadata.away = false;
   {
-    Attendance attendance(&host_->core(), &metadata, &statistics, std::move(options));
+    Attendance attendance(&host_->core(), &metadata, &statistics, OftenHeard());
     ASSERT_TRUE(Await([&] { return metadata.beats > 3; }));
     EXPECT_EQ(state().dead_size(), 3) << "nothing was said";
     metadata.dead_below = 9;
