@@ -2,7 +2,8 @@
 //
 // A page finds its candidates in a snapshot, latches them all, looks at each again and puts the changes into few
 // entries. It goes on at `resume`, never from the start (trap T21). A document that bears a record of the statement is
-// passed over, and what the record says is counted.
+// passed over, and what the record says is counted. A page ends early when its changes are large, however small the
+// documents were: what they become is all in memory until it is proposed.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -20,6 +21,7 @@ namespace {
 
 constexpr size_t kPageDocuments = 512;
 constexpr size_t kPageBytes = 4 << 20;
+constexpr size_t kChangedBytes = 16 << 20;  // that the changes of a page reach
 constexpr size_t kMaxScannedBytes = 64 << 20;
 constexpr int kCheckEvery = 256;
 
@@ -148,7 +150,15 @@ class ModifyManyOperation : public WriteOperation {
     if (request_.has_retry()) TERRANE_RETURN_IF_ERROR(CountRecords(view, &passed_over));
     size_t bytes = 0;
     for (const Key& key : candidates_) {
+    size_t changed_bytes = 0;
+    const Key* previous = nullptr;
       if (passed_over.contains(key)) continue;
+      if (changed_bytes >= kChangedBytes) {
+        cut_ = *previous;
+        return absl::OkStatus();
+      }
+      previous = &key;
+      TERRANE_RETURN_IF_ERROR(call_.Check(*core_.clock));
       TERRANE_ASSIGN_OR_RETURN(const auto old, view.GetDocument(copy(), key.first, key.second));
       if (!old || !modification_.Matches(*old)) continue;
       v1::Change change;
@@ -164,6 +174,7 @@ class ModifyManyOperation : public WriteOperation {
       parts_.back().last = key;
       bytes += change.document().size();
       change.set_shard_key(key.first);
+      changed_bytes += change.document().size();
       change.set_id(key.second);
       if (request_.has_retry()) change.set_retry(NewRetry(request_.retry(), std::move(counts)));
       *parts_.back().entry.mutable_write()->add_changes() = std::move(change);
@@ -230,9 +241,10 @@ class ModifyManyOperation : public WriteOperation {
     Answer(applied);
   }
 
-  // The first `applied` parts stand; the rest, if any, was refused, and the next call begins there.
+  // The first `applied` parts stand; the rest, if any, was refused, and the next call begins there, or where the page
+  // was cut.
   void Answer(size_t applied) {
-    const Key* end = applied < parts_.size() ? &parts_[applied - 1].last : nullptr;
+    const Key* end = applied < parts_.size() ? &parts_[applied - 1].last : cut_ ? &*cut_ : nullptr;
     v1::RetryRecord sum;
     for (const auto& [key, counts] : counted_) {
       if (end == nullptr || key <= *end) Count(counts, &sum);
@@ -271,6 +283,7 @@ class ModifyManyOperation : public WriteOperation {
   std::optional<Key> last_;  // and ends with it, unless page_done_
   bool page_done_ = false;   // nothing is left in the range
   std::vector<Key> candidates_;
+  std::optional<Key> cut_;   // the last one looked at, of a page whose changes are too large for the rest of it
   std::map<Key, v1::RetryRecord> counted_;  // of the page
   std::vector<Part> parts_;
 };

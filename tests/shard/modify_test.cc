@@ -1,0 +1,106 @@
+// What one page or one choice of documents to change may cost and must not repeat.
+#include "rpc/status.h"
+#include "shard/request_gate.h"
+#include "shard_fixture.h"
+
+namespace terrane::shard {
+namespace {
+
+namespace v1 = terrane::v1;
+
+class ModifyTest : public ShardFixture {
+ protected:
+  void SetUp() override {
+    ShardFixture::SetUp();
+    CreateWholeChunk();
+  }
+  void TearDown() override {
+    ExpectSoundCopy();
+    ShardFixture::TearDown();
+  }
+  v1::ShardModifyManyRequest ManyOf(std::string filter, std::string update, int64_t statement) {
+    v1::ShardModifyManyRequest request;
+    *request.mutable_route() = RouteTo();
+    request.set_filter(std::move(filter));
+    request.set_update(std::move(update));
+    request.mutable_retry()->set_session("0123456789abcdef");
+    request.mutable_retry()->set_statement(statement);
+    return request;
+  }
+  v1::ShardModifyManyResponse Many(const v1::ShardModifyManyRequest& request, CallState call = {}) {
+    v1::ShardModifyManyResponse response;
+    const absl::Status status = Write(&WritePath::ModifyMany, request, &response, std::move(call));
+    EXPECT_TRUE(status.ok()) << status;
+    return response;
+  }
+  void InsertSmall(int count) {
+    for (int i = 1; i <= count; ++i) {
+      ASSERT_TRUE(Insert(StrCat(R"({"_id":)", i, R"(,"k":"k)", i, R"(","n":0})")).ok());
+    }
+  }
+  static std::string Enlarge() {
+    return document::Builder()
+        .Append("$set", document::Builder().Append("blob", std::string(9 << 20, 'x')))
+        .Append("$inc", document::Builder().Append("n", 1))
+        .Finish();
+  }
+  int64_t CountEnlargedOnce() {
+    v1::ShardCountRequest count;
+    *count.mutable_route() = RouteTo();
+    count.set_filter(Json(R"({"n": 1, "blob": {"$exists": true}})"));
+    v1::ShardCountResponse counted;
+    EXPECT_TRUE(Read(&ReadPath::Count, count, &counted).ok());
+    return counted.count();
+  }
+};
+
+// The page is small as it is found; the documents that the update makes of it are not.
+TEST_F(ModifyTest, APageOfAModifyManyEndsWhenItsChangesAreLarge) {
+  InsertSmall(5);
+  auto request = ManyOf("", Enlarge(), 1);
+  std::vector<int64_t> pages;
+  for (bool done = false; !done && pages.size() < 5;) {
+    const auto page = Many(request);
+    pages.push_back(page.modified());
+    done = page.done();
+    request.set_resume(page.resume());
+  }
+  EXPECT_EQ(pages, (std::vector<int64_t>{2, 2, 1}));
+  EXPECT_EQ(CountEnlargedOnce(), 5);
+}
+
+// The answers that are lost were about pages of other sizes: the documents were small then.
+TEST_F(ModifyTest, T21_PagesThatEndWithLargeChangesAreSentAgain) {
+  InsertSmall(5);
+  auto request = ManyOf("", Enlarge(), 1);
+  int64_t modified = 0;
+  for (int pages = 0; pages < 6; ++pages) {
+    EXPECT_LE(Many(request).modified(), 2);  // lost
+    const auto page = Many(request);
+    modified += page.modified();
+    if (page.done()) break;
+    request.set_resume(page.resume());
+  }
+  EXPECT_EQ(modified, 5);
+  EXPECT_EQ(CountEnlargedOnce(), 5);
+}
+
+// What takes long is the making of the new documents, so between two of them it looks whether anybody still waits.
+TEST_F(ModifyTest, AModifyManyWhoseCallerWentAwayMakesNoMoreDocuments) {
+  InsertSmall(5);
+  auto looks = std::make_shared<int>(0);
+  const CallState patient{.deadline = {}, .cancelled = [looks] { return ++*looks < 0; }};
+  Many(ManyOf(Json(R"({"n": 7})"), Json(R"({"$inc": {"n": 1}})"), 1), patient);
+  const int before = *looks;  // the first document
+  const CallState gone{.deadline = {}, .cancelled = [looks, before] { return ++*looks > before + 2; }};
+  *looks = 0;
+  v1::ShardModifyManyResponse response;
+  const absl::Status status =
+      Write(&WritePath::ModifyMany, ManyOf("", Json(R"({"$inc": {"n": 1}})"), 2), &response, gone);
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  for (int i = 1; i <= 5; ++i)
+    EXPECT_EQ(Get(StrCat("k", i), i), StrCat(R"({"_id":)", i, R"(,"k":"k)", i, R"(","n":0})"));
+}
+
+}  // namespace
+}  // namespace terrane::shard
