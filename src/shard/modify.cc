@@ -131,7 +131,7 @@ class ModifyOperation : public WriteOperation {
     v1::RetryRecord counts;
     if (old && !upsert_ && modification_.Matches(*old)) {
       TERRANE_RETURN_IF_ERROR(Change(*old, &change, &counts));
-    } else if (request_.key().id().empty() && (old || !upsert_)) {
+    } else if (request_.key().id().empty() && (!upsert_ || (old && modification_.Matches(*old)))) {
       choose_again_ = true;  // somebody was faster
       return std::nullopt;
     } else if (Upserts()) {

@@ -52,6 +52,16 @@ class ModifyTest : public ShardFixture {
     EXPECT_TRUE(Read(&ReadPath::Count, count, &counted).ok());
     return counted.count();
   }
+  // Without an _id in the key: the shard chooses.
+  static v1::ShardModifyRequest UpsertOf(v1::ShardModifyRequest::Kind kind, std::string_view filter,
+                                         std::string_view update) {
+    v1::ShardModifyRequest request = ModifyOf("a", 0, update);
+    request.mutable_key()->clear_id();
+    request.set_kind(kind);
+    request.set_filter(Json(filter));
+    request.set_upsert(true);
+    return request;
+  }
 };
 
 // The page is small as it is found; the documents that the update makes of it are not.
@@ -100,6 +110,46 @@ TEST_F(ModifyTest, AModifyManyWhoseCallerWentAwayMakesNoMoreDocuments) {
   EXPECT_TRUE(absl::IsCancelled(status)) << status;
   for (int i = 1; i <= 5; ++i)
     EXPECT_EQ(Get(StrCat("k", i), i), StrCat(R"({"_id":)", i, R"(,"k":"k)", i, R"(","n":0})"));
+}
+
+TEST_F(ModifyTest, UpsertOfATakenIdSaysSo) {
+  ASSERT_TRUE(Insert(R"({"_id": 7, "k": "a", "state": "old"})").ok());
+  ASSERT_TRUE(Insert(R"({"_id": null, "k": "a", "state": "old"})").ok());
+  const auto kReplace = v1::ShardModifyRequest::REPLACE;
+  const auto kUpdate = v1::ShardModifyRequest::UPDATE;
+  for (const auto& request : {
+           UpsertOf(kReplace, R"({"k": "a", "state": "new"})", R"({"_id": 7, "k": "a", "state": "new"})"),
+           UpsertOf(kUpdate, R"({"k": "a", "state": "new"})", R"({"$set": {"_id": 7}})"),
+           UpsertOf(kUpdate, R"({"k": "a", "state": "new"})", R"({"$setOnInsert": {"_id": 7}})"),
+           UpsertOf(kUpdate, R"({"k": "a", "state": "new", "_id": null})", R"({"$set": {"n": 1}})"),
+       }) {
+    const absl::Status status = Modify(request).status();
+    EXPECT_TRUE(absl::IsAlreadyExists(status)) << status << " for " << ToJson(request.update());
+    EXPECT_EQ(rpc::ReasonOf(status), v1::ErrorDetail::DUPLICATE_KEY);
+  }
+  EXPECT_EQ(Get("a", 7), R"({"_id":7,"k":"a","state":"old"})");
+  // Where none is there it is inserted, and where one matches it is changed.
+  const auto free = UpsertOf(kReplace, R"({"k": "a", "state": "new"})", R"({"_id": 8, "k": "a", "state": "new"})");
+  EXPECT_EQ(ToJson(Modify(free)->upserted_id()), R"({"_id":8})");
+  EXPECT_EQ(Modify(free)->matched(), 1);
+}
+
+// Upserts of one document side by side: one inserts it, the others find that it matches.
+TEST_F(ModifyTest, UpsertsOfOneDocumentSideBySide) {
+  constexpr int kThreads = 8;
+  std::vector<std::thread> threads;
+  std::atomic<int> matched = 0;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      auto response = Modify(UpsertOf(v1::ShardModifyRequest::UPDATE, R"({"k": "a", "state": "new"})",
+                                      R"({"$inc": {"n": 1}, "$setOnInsert": {"_id": 7}})"));
+      ASSERT_TRUE(response.ok()) << response.status();
+      matched += static_cast<int>(response->matched());
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(matched, kThreads - 1);
+  EXPECT_EQ(Get("a", 7), R"({"_id":7,"k":"a","state":"new","n":8})");
 }
 
 }  // namespace
