@@ -122,13 +122,14 @@ class ModifyManyOperation : public WriteOperation {
   }
 
   // For limited ones: what the first attempt has changed anywhere behind the beginning of the page, which is as much
-  // less to choose. The page whose part of the range it lies in reports it (CountRecords).
+  // less to choose. The page whose part of the range it lies in reports it (CountRecords); it may be that of another
+  // request, where the chunk was split since, so the end of this one's range does not matter.
   absl::Status CountChosenBefore(const storage::ReadView& view) {
     const CopyId copies[] = {copy()};
     TERRANE_ASSIGN_OR_RETURN(const auto records,
                              view.FindRetry(copies, request_.retry().session(), request_.retry().statement()));
     for (const storage::FoundRetry& found : records) {
-      if (!range_.Contains(found.shard_key) || (from_ && Key(found.shard_key, found.id) <= *from_)) continue;
+      if (found.shard_key < range_.min || (from_ && Key(found.shard_key, found.id) <= *from_)) continue;
       --left_;
     }
     return absl::OkStatus();
@@ -149,16 +150,16 @@ class ModifyManyOperation : public WriteOperation {
     std::set<Key> passed_over;
     if (request_.has_retry()) TERRANE_RETURN_IF_ERROR(CountRecords(view, &passed_over));
     size_t bytes = 0;
-    for (const Key& key : candidates_) {
     size_t changed_bytes = 0;
     const Key* previous = nullptr;
-      if (passed_over.contains(key)) continue;
+    for (const Key& key : candidates_) {
       if (changed_bytes >= kChangedBytes) {
         cut_ = *previous;
         return absl::OkStatus();
       }
       previous = &key;
       TERRANE_RETURN_IF_ERROR(call_.Check(*core_.clock));
+      if (passed_over.contains(key)) continue;
       TERRANE_ASSIGN_OR_RETURN(const auto old, view.GetDocument(copy(), key.first, key.second));
       if (!old || !modification_.Matches(*old)) continue;
       v1::Change change;
@@ -173,8 +174,8 @@ class ModifyManyOperation : public WriteOperation {
       }
       parts_.back().last = key;
       bytes += change.document().size();
-      change.set_shard_key(key.first);
       changed_bytes += change.document().size();
+      change.set_shard_key(key.first);
       change.set_id(key.second);
       if (request_.has_retry()) change.set_retry(NewRetry(request_.retry(), std::move(counts)));
       *parts_.back().entry.mutable_write()->add_changes() = std::move(change);
@@ -282,8 +283,8 @@ class ModifyManyOperation : public WriteOperation {
   std::optional<Key> from_;  // the page begins behind it
   std::optional<Key> last_;  // and ends with it, unless page_done_
   bool page_done_ = false;   // nothing is left in the range
-  std::vector<Key> candidates_;
   std::optional<Key> cut_;   // the last one looked at, of a page whose changes are too large for the rest of it
+  std::vector<Key> candidates_;
   std::map<Key, v1::RetryRecord> counted_;  // of the page
   std::vector<Part> parts_;
 };

@@ -152,5 +152,37 @@ TEST_F(ModifyTest, UpsertsOfOneDocumentSideBySide) {
   EXPECT_EQ(Get("a", 7), R"({"_id":7,"k":"a","state":"new","n":8})");
 }
 
+// The chunk was split after the first attempt, so the retry is planned anew: for the left part, then for the right one,
+// which are still of one copy.
+TEST_F(ModifyTest, T67_LimitedModifyManyRetriedAfterASplitChangesNoOther) {
+  ASSERT_TRUE(Insert(R"({"_id":5,"k":"k5","free":true})").ok());
+  auto request = ManyOf(Json(R"({"free": true})"), Json(R"({"$set": {"free": false}})"), 1);
+  request.set_limit(1);
+  EXPECT_EQ(Many(request).modified(), 1);
+  ASSERT_TRUE(Insert(R"({"_id":1,"k":"k1","free":true})").ok());
+  *request.mutable_range() = ToProto(KeyRange{"", KeyOf("k3")});
+  const auto left = Many(request);
+  EXPECT_EQ(left.modified(), 0) << "what was changed lies to the right";
+  EXPECT_TRUE(left.done());
+  *request.mutable_range() = ToProto(KeyRange{KeyOf("k3"), std::nullopt});
+  const auto right = Many(request);
+  EXPECT_EQ(right.matched(), 1);
+  EXPECT_EQ(right.modified(), 1);
+  EXPECT_EQ(Get("k1", 1), R"({"_id":1,"k":"k1","free":true})");
+}
+
+// What lies before the part was counted there.
+TEST_F(ModifyTest, T67_LimitedModifyManyChoosesBehindTheChangesOfEarlierParts) {
+  ASSERT_TRUE(Insert(R"({"_id":1,"k":"k1","free":true})").ok());
+  ASSERT_TRUE(Insert(R"({"_id":5,"k":"k5","free":true})").ok());
+  auto request = ManyOf(Json(R"({"free": true})"), Json(R"({"$set": {"free": false}})"), 1);
+  request.set_limit(2);
+  *request.mutable_range() = ToProto(KeyRange{"", KeyOf("k3")});
+  EXPECT_EQ(Many(request).modified(), 1);
+  request.set_limit(1);
+  *request.mutable_range() = ToProto(KeyRange{KeyOf("k3"), std::nullopt});
+  EXPECT_EQ(Many(request).modified(), 1);
+}
+
 }  // namespace
 }  // namespace terrane::shard
