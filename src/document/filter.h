@@ -2,9 +2,9 @@
 //
 // Supported: {field: value} (equality), {field: {operators}} with $eq $ne $gt $gte $lt $lte $in $nin $exists $type $not
 // $regex/$options $size $all $elemMatch $mod, and $and $or $nor. Dotted paths go through documents and arrays; a
-// condition holds for an array if it holds for one of its elements or the array as a whole; comparisons are within one
-// type rank
-// ({$gt: 5} never matches a string); {a: null} also matches documents without `a`.
+// condition holds for an array if it holds for one of its elements or the array as a whole, but where an index ends the
+// path ({"a.0": 5}) for that element only; comparisons are within one type rank ({$gt: 5} never matches a string);
+// {a: null} also matches documents without `a`, and so do {$gt: MinKey} and {$lt: MaxKey}.
 // Regular expressions are RE2's: linear time, no look-around, no back references (refused by name); options i, m, s.
 //
 // Immutable after Parse: cheap to copy, thread-safe, never blocks.

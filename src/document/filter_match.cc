@@ -139,7 +139,8 @@ bool IsIndex(std::string_view name) {
 bool InDocument(const FilterNode& node, std::string_view doc, std::string_view path);
 
 // `path` is what follows the field that holds the array. Elements that are no documents have no fields: they lead to
-// nothing, not even to a missing value.
+// nothing, not even to a missing value. An element that an index at the end of the path names stands for itself alone:
+// its own elements are not looked at.
 bool InArray(const FilterNode& node, std::string_view array, std::string_view path) {
   size_t dot = path.find('.');
   std::string_view head = path.substr(0, dot);
@@ -148,7 +149,7 @@ bool InArray(const FilterNode& node, std::string_view array, std::string_view pa
     if (element.value.type() == Type::kDocument && InDocument(node, element.value.AsDocument(), path)) return true;
     if (!index || element.name != head) continue;
     if (dot == path.npos) {
-      if (AtLeaf(node, element.value)) return true;
+      if (ConditionHolds(node, element.value)) return true;
     } else if (element.value.type() == Type::kDocument) {
       if (InDocument(node, element.value.AsDocument(), path.substr(dot + 1))) return true;
     } else if (element.value.type() == Type::kArray) {

@@ -127,7 +127,26 @@ TEST(FilterTest, DottedPathsGoThroughDocumentsArraysAndIndexes) {
       {R"({"a": [[7, 8]]})", R"({"a.0.1": 8})", true},
       {R"({"a": {"0": 3}})", R"({"a.0": 3})", true},
       {R"({"a": [{"0": 3}]})", R"({"a.0": 3})", true},
-      {R"({"a": [[1, 2]]})", R"({"a.0": 2})", true},
+      {R"({"a": [{"0": [3, 4]}]})", R"({"a.0": 4})", true},
+  });
+}
+
+// The element that an index names stands for itself; a field of a document is looked into.
+TEST(FilterTest, AnIndexAtTheEndOfAPathNamesTheElementAlone) {
+  Check({
+      {R"({"m": [[1, 2], [3]]})", R"({"m.0": 2})", false},
+      {R"({"m": [[1, 2], [3]]})", R"({"m.0": [1, 2]})", true},
+      {R"({"m": [[1, 2], [3]]})", R"({"m.0": {"$gt": 1}})", false},
+      {R"({"m": [[1, 2], [3]]})", R"({"m.0": {"$ne": 2}})", true},
+      {R"({"m": [[1, 2], [3]]})", R"({"m.0": {"$in": [2]}})", false},
+      {R"({"m": [[1, 2], [3]]})", R"({"m.0": {"$nin": [2]}})", true},
+      {R"({"m": [[1, 2], [3]]})", R"({"m.0": {"$type": "int"}})", false},
+      {R"({"m": [[1, 2], [3]]})", R"({"m.0": {"$type": "array"}})", true},
+      {R"({"m": [[1, 2], [3]]})", R"({"m.0": {"$size": 2}})", true},
+      {R"({"m": [[1, 2], [3]]})", R"({"m.0": {"$elemMatch": {"$gt": 1}}})", true},
+      {R"({"m": [[[1, 2]]]})", R"({"m.0.0": 2})", false},
+      {R"({"m": [["ab"]]})", R"({"m.0": {"$regex": "a"}})", false},
+      {R"({"m": ["ab"]})", R"({"m.0": {"$regex": "a"}})", true},
   });
 }
 
