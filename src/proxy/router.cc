@@ -14,8 +14,10 @@ namespace {
 
 constexpr std::string_view kEmptyBson("\x05\0\0\0\0", 5);
 
-// Whether the filter is nothing but {path: value} for the shard key's paths and _id, so that the keys say it all.
+// Whether the filter is nothing but {path: value} for the shard key's paths and _id, so that the keys say it all. A
+// hash does not: other values have it, too.
 bool OnlyKeys(std::string_view bson, const document::ShardKeyPattern& pattern) {
+  if (pattern.hashed() && pattern.paths().front() != "_id") return false;
   size_t fields = 0;
   for (const document::Field& field : document::Fields(bson)) {
     ++fields;

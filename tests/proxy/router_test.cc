@@ -40,6 +40,20 @@ TEST(PlanFilterTest, ShardKeyWithoutId) {
   EXPECT_FALSE(plan.filter.empty());
   const auto full = *PlanFilter(pattern, Builder().Append("customer", "c").Append("_id", 1).Finish());
   EXPECT_TRUE(full.full_key());
+  EXPECT_FALSE(full.filter.empty()) << "another customer may have the same hash";
+}
+
+TEST(PlanFilterTest, AHashedIdNeedsNoFilterForTheKeysHoldItAsWell) {
+  const auto pattern = Pattern(Builder().Append("_id", "hashed").Append("customer", 1));
+  const auto full = *PlanFilter(pattern, Builder().Append("customer", "c").Append("_id", 1).Finish());
+  EXPECT_TRUE(full.full_key());
+  EXPECT_TRUE(full.filter.empty());
+}
+
+TEST(PlanFilterTest, AShardKeyThatIsNotHashedHoldsItsValues) {
+  const auto pattern = Pattern(Builder().Append("customer", 1));
+  const auto full = *PlanFilter(pattern, Builder().Append("customer", "c").Append("_id", 1).Finish());
+  EXPECT_TRUE(full.full_key());
   EXPECT_TRUE(full.filter.empty());
 }
 
