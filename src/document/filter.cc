@@ -265,6 +265,9 @@ void Collect(const FilterNode& node, std::vector<FieldCondition>* out) {
     case Kind::kAnd:
       for (const Node& child : node.children) Collect(*child, out);
       return;
+    case Kind::kOr:
+      if (node.children.size() == 1) Collect(*node.children[0], out);
+      return;
     case Kind::kEqual:
       return add(Op::kEqual);
     case Kind::kGreater:

@@ -49,7 +49,8 @@ class Filter {
   static absl::StatusOr<Filter> ParseForElements(ValueView conditions);
   bool MatchesElement(ValueView element) const;
 
-  // Conditions that stand at the top level or inside of $and; what only $or, $nor or $not says is left out. For
+  // Conditions that stand at the top level, inside of $and or in an $or of one filter; what only other $or, $nor or
+  // $not say is left out. For
   // choosing shards and indexes: necessary for a match, not sufficient.
   const std::vector<FieldCondition>& conditions() const { return *conditions_; }
 

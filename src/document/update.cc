@@ -221,8 +221,8 @@ std::string MoveIdToFront(const std::string& doc) {
   return out.Finish();
 }
 
-// The values that the filter pins by equality.
-absl::StatusOr<std::string> SeedFromFilter(const Filter& filter) {
+// The values that the filter pins by equality; of a replacement's filter that of `_id` only.
+absl::StatusOr<std::string> SeedFromFilter(const Filter& filter, bool only_id) {
   const std::string empty = Builder().Finish();
   UpdateTree tree(empty);
   std::vector<std::string> paths;
@@ -230,6 +230,10 @@ absl::StatusOr<std::string> SeedFromFilter(const Filter& filter) {
     using Op = FieldCondition::Op;
     bool pins = condition.op == Op::kEqual || (condition.op == Op::kIn && condition.values.size() == 1);
     if (!pins) continue;
+    if (only_id && condition.path.starts_with("_id.")) {
+      return InvalidArgument("upsert: the filter names '", condition.path, "', but must name '_id' as a whole");
+    }
+    if (only_id && condition.path != "_id") continue;
     TERRANE_RETURN_IF_ERROR(CheckPath("upsert", condition.path));
     paths.push_back(condition.path);
   }
@@ -283,8 +287,7 @@ absl::StatusOr<std::string> Update::Apply(std::string_view old_doc, int64_t wall
 }
 
 absl::StatusOr<std::string> Update::ApplyAsUpsert(const Filter& filter, int64_t wall_ms) const {
-  TERRANE_ASSIGN_OR_RETURN(std::string seed, SeedFromFilter(filter));
-  // Of a replacement only the `_id` comes from the filter.
+  TERRANE_ASSIGN_OR_RETURN(std::string seed, SeedFromFilter(filter, plan_->is_replacement));
   TERRANE_ASSIGN_OR_RETURN(std::string result, Run(*plan_, seed, /*insert=*/true, wall_ms));
   return MoveIdToFront(result);
 }

@@ -40,7 +40,7 @@ class Update {
 
   // The document that an upsert inserts when nothing matched: the values that the filter's equalities pin, then this
   // update with $setOnInsert, `_id` moved to the front. If neither names an `_id` the result has none: WithId() adds
-  // it.
+  // it. For a replacement only `_id` comes from the filter, which must not name a part of it.
   absl::StatusOr<std::string> ApplyAsUpsert(const Filter& filter, int64_t wall_ms = 0) const;
 
  private:

@@ -363,6 +363,10 @@ TEST(FilterTest, ElementFilters) {
     absl::StatusOr<Filter> filter = Filter::ParseForElements(conditions);
     ASSERT_TRUE(filter.ok()) << c.conditions << filter.status();
     EXPECT_EQ(filter->MatchesElement(Val(c.element)), c.matches) << c.element << " against " << c.conditions;
+  filter = Filter::Parse(Doc(R"({"$or": [{"a": 1, "b": {"$gt": 2}}]})"));
+  ASSERT_TRUE(filter.ok());
+  EXPECT_EQ(filter->conditions().size(), 2u) << "an $or of one filter is that filter";
+  EXPECT_EQ(filter->PinnedValue("a")->ToInt64(), 1);
   }
   EXPECT_EQ(ErrorOf(Filter::ParseForElements(Val(R"({"b": {"$near": 1}})"))),
             "filter operator $near is not supported (field 'b')");
