@@ -364,7 +364,8 @@ bool Filter::MatchesElement(ValueView element) const {
   if (root_->kind == Kind::kDocumentMatches) {
     return element.type() == Type::kDocument && MatchesDocument(*root_->children[0], element.AsDocument());
   }
-  return MatchesValue(*root_, element);
+  // A plain value is that element; operators see it as the value of a field.
+  return root_->kind == Kind::kEqual ? MatchesValue(*root_, element) : MatchesField(*root_, element);
 }
 
 std::optional<ValueView> Filter::PinnedValue(std::string_view path) const {

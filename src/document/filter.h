@@ -44,8 +44,9 @@ class Filter {
   // `doc` is a validated document.
   bool Matches(std::string_view doc) const;
 
-  // Matches one value that is not in a document, as $pull does: `conditions` is {$gt: 5} and the like, or, for
-  // documents, a filter on their fields; anything else means equality.
+  // Matches one value that is not in a document, as $pull does: `conditions` is {$gt: 5} and the like or a regular
+  // expression, which hold for an array if they do for one of its elements; or, for documents, a filter on their
+  // fields; anything else means equality.
   static absl::StatusOr<Filter> ParseForElements(ValueView conditions);
   bool MatchesElement(ValueView element) const;
 

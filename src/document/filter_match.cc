@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "document/filter_node.h"
+#include "document/number.h"
 
 namespace terrane::document {
 namespace {
@@ -50,13 +51,24 @@ bool HasType(const FilterNode& node, ValueView value) {
   return std::find(node.types.begin(), node.types.end(), value.type()) != node.types.end();
 }
 
+// The number without its fraction; nullopt: none, or it does not fit.
+std::optional<int64_t> Truncate(ValueView value) {
+  if (value.type() == Type::kDouble) {
+    const double number = std::trunc(value.AsDouble());
+    if (number >= -0x1p63 && number < 0x1p63) return static_cast<int64_t>(number);
+    return std::nullopt;
+  }
+  if (value.type() != Type::kDecimal128) return value.ToInt64();
+  DecimalParts parts = TakeApart(value.AsDecimal128());
+  if (parts.kind != DecimalParts::Kind::kFinite) return std::nullopt;
+  for (; parts.exponent < 0 && parts.coefficient > 0; ++parts.exponent) parts.coefficient /= 10;
+  if (parts.coefficient == 0) return 0;
+  return Value::Decimal(PutTogether(parts)).view().ToInt64();
+}
+
 bool ModMatches(const FilterNode& node, ValueView value) {
   if (!value.IsNumber()) return false;
-  std::optional<int64_t> whole = value.ToInt64();
-  if (!whole && value.type() == Type::kDouble) {
-    double number = std::trunc(value.AsDouble());
-    if (number >= -0x1p63 && number < 0x1p63) whole = static_cast<int64_t>(number);
-  }
+  const std::optional<int64_t> whole = Truncate(value);
   if (!whole) return false;
   // INT64_MIN % -1 overflows.
   return (node.divisor == -1 ? 0 : *whole % node.divisor) == node.number;
@@ -78,6 +90,13 @@ bool ElementsMatch(const FilterNode& node, std::string_view array) {
   return false;
 }
 
+// Of a missing field: it is like null, and lies between MinKey and MaxKey as everything does.
+bool HoldsForMissing(Kind kind, ValueView operand) {
+  if (operand.type() == Type::kMinKey) return kind == Kind::kGreater || kind == Kind::kGreaterOrEqual;
+  if (operand.type() == Type::kMaxKey) return kind == Kind::kLess || kind == Kind::kLessOrEqual;
+  return IsNullLike(operand) && Includes(kind, 0);
+}
+
 // Whether the condition holds for this value; nullopt stands for a missing field.
 bool ConditionHolds(const FilterNode& node, std::optional<ValueView> value) {
   switch (node.kind) {
@@ -88,7 +107,7 @@ bool ConditionHolds(const FilterNode& node, std::optional<ValueView> value) {
     case Kind::kGreaterOrEqual:
     case Kind::kLess:
     case Kind::kLessOrEqual:
-      return value ? Holds(node.kind, *value, node.values[0]) : IsNullLike(node.values[0]) && Includes(node.kind, 0);
+      return value ? Holds(node.kind, *value, node.values[0]) : HoldsForMissing(node.kind, node.values[0]);
     case Kind::kIn:
       for (const Value& candidate : node.values) {
         if (value ? Holds(Kind::kEqual, *value, candidate) : IsNullLike(candidate)) return true;
@@ -197,6 +216,13 @@ bool MatchesValue(const FilterNode& node, ValueView value) {
     return Combine(node, [&](const FilterNode& child) { return MatchesValue(child, value); });
   }
   return ConditionHolds(node, value);
+}
+
+bool MatchesField(const FilterNode& node, ValueView value) {
+  if (node.is_logical()) {
+    return Combine(node, [&](const FilterNode& child) { return MatchesField(child, value); });
+  }
+  return AtLeaf(node, value);
 }
 
 }  // namespace terrane::document

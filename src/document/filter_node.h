@@ -57,6 +57,8 @@ struct FilterNode {
 bool MatchesDocument(const FilterNode& node, std::string_view doc);
 // Whether the conditions hold for this one value, arrays not being looked into. Paths are not used.
 bool MatchesValue(const FilterNode& node, ValueView value);
+// The same for the value as that of a field: arrays are looked into.
+bool MatchesField(const FilterNode& node, ValueView value);
 
 // Parsing. `path` is what the nodes get.
 absl::StatusOr<std::unique_ptr<FilterNode>> ParseFilterDocument(std::string_view bson);

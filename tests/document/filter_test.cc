@@ -96,6 +96,23 @@ TEST(FilterTest, ComparisonsStayWithinOneTypeRank) {
   });
 }
 
+TEST(FilterTest, AMissingFieldLiesBetweenMinKeyAndMaxKey) {
+  Check({
+      {R"({})", R"({"a": {"$gt": {"$minKey": 1}}})", true},
+      {R"({})", R"({"a": {"$gte": {"$minKey": 1}}})", true},
+      {R"({})", R"({"a": {"$lt": {"$maxKey": 1}}})", true},
+      {R"({})", R"({"a": {"$lte": {"$maxKey": 1}}})", true},
+      {R"({"a": 5})", R"({"a.b": {"$gt": {"$minKey": 1}}})", true},
+      {R"({"a": [5]})", R"({"a.b": {"$gt": {"$minKey": 1}}})", false},  // leads to nothing, not to a missing value
+      {R"({})", R"({"a": {"$lt": {"$minKey": 1}}})", false},
+      {R"({})", R"({"a": {"$lte": {"$minKey": 1}}})", false},
+      {R"({})", R"({"a": {"$gt": {"$maxKey": 1}}})", false},
+      {R"({})", R"({"a": {"$gte": {"$maxKey": 1}}})", false},
+      {R"({})", R"({"a": {"$minKey": 1}})", false},
+      {R"({})", R"({"a": {"$in": [{"$maxKey": 1}]}})", false},
+  });
+}
+
 TEST(FilterTest, ArraysMatchByElementOrAsAWhole) {
   Check({
       {R"({"a": [1, 2]})", R"({"a": 2})", true},
@@ -262,6 +279,16 @@ TEST(FilterTest, Mod) {
       {R"({"a": -7})", R"({"a": {"$mod": [5, -2]}})", true},
       {R"({"a": 7.9})", R"({"a": {"$mod": [5, 2]}})", true},
       {R"({"a": {"$numberDecimal": "7"}})", R"({"a": {"$mod": [5, 2]}})", true},
+      {R"({"a": {"$numberDecimal": "7.9"}})", R"({"a": {"$mod": [5, 2]}})", true},
+      {R"({"a": {"$numberDecimal": "-7.9"}})", R"({"a": {"$mod": [5, -2]}})", true},
+      {R"({"a": {"$numberDecimal": "1E-6000"}})", R"({"a": {"$mod": [5, 0]}})", true},
+      {R"({"a": {"$numberDecimal": "7E+1"}})", R"({"a": {"$mod": [100, 70]}})", true},
+      {R"({"a": {"$numberDecimal": "-9223372036854775808.5"}})", R"({"a": {"$mod": [10, -8]}})", true},
+      {R"({"a": {"$numberDecimal": "9223372036854775807.5"}})", R"({"a": {"$mod": [10, 7]}})", true},
+      {R"({"a": {"$numberDecimal": "9223372036854775808.5"}})", R"({"a": {"$mod": [1, 0]}})", false},
+      {R"({"a": {"$numberDecimal": "1E+6000"}})", R"({"a": {"$mod": [1, 0]}})", false},
+      {R"({"a": {"$numberDecimal": "NaN"}})", R"({"a": {"$mod": [1, 0]}})", false},
+      {R"({"a": {"$numberDecimal": "-Infinity"}})", R"({"a": {"$mod": [1, 0]}})", false},
       {R"({"a": 1e300})", R"({"a": {"$mod": [5, 0]}})", false},
       {R"({"a": "7"})", R"({"a": {"$mod": [5, 2]}})", false},
       {R"({"a": {"$numberLong": "-9223372036854775808"}})", R"({"a": {"$mod": [-1, 0]}})", true},
@@ -336,6 +363,10 @@ TEST(FilterTest, ConditionsAreWhatHoldsUnconditionally) {
   EXPECT_EQ(filter->PinnedValue("a")->ToInt64(), 1);
   EXPECT_EQ(filter->PinnedValue("c")->ToInt64(), 3);
   for (const char* path : {"b", "d", "e", "f", "g", "z"}) EXPECT_FALSE(filter->PinnedValue(path)) << path;
+  filter = Filter::Parse(Doc(R"({"$or": [{"a": 1, "b": {"$gt": 2}}]})"));
+  ASSERT_TRUE(filter.ok());
+  EXPECT_EQ(filter->conditions().size(), 2u) << "an $or of one filter is that filter";
+  EXPECT_EQ(filter->PinnedValue("a")->ToInt64(), 1);
 }
 
 TEST(FilterTest, ElementFilters) {
@@ -358,15 +389,25 @@ TEST(FilterTest, ElementFilters) {
            {R"({"$regularExpression": {"pattern": "^a", "options": ""}})", R"("abc")", true},
            {R"({"$regularExpression": {"pattern": "^a", "options": ""}})", R"("xabc")", false},
            {R"({"$in": [1, 2]})", "2", true},
+           // Operators look into an element that is an array; a plain value is that element.
+           {"5", "[5]", false},
+           {R"({"$eq": 5})", "[5]", true},
+           {R"({"$gte": 5})", "[5]", true},
+           {R"({"$gte": 5})", "[4]", false},
+           {R"({"$ne": 5})", "[5]", false},
+           {R"({"$ne": 5})", "[4]", true},
+           {R"({"$in": [1, 2]})", "[7, 2]", true},
+           {R"({"$not": {"$gt": 4}})", "[5]", false},
+           {R"({"$size": 1})", "[[1, 2]]", true},
+           {R"({"$size": 2})", "[[1, 2]]", false},
+           {R"({"$elemMatch": {"$gt": 4}})", "[5]", true},
+           {R"({"$elemMatch": {"$gt": 4}})", "[[5]]", false},
+           {R"({"$regularExpression": {"pattern": "^a", "options": ""}})", R"(["x", "abc"])", true},
        }) {
     Value conditions = Val(c.conditions);
     absl::StatusOr<Filter> filter = Filter::ParseForElements(conditions);
     ASSERT_TRUE(filter.ok()) << c.conditions << filter.status();
     EXPECT_EQ(filter->MatchesElement(Val(c.element)), c.matches) << c.element << " against " << c.conditions;
-  filter = Filter::Parse(Doc(R"({"$or": [{"a": 1, "b": {"$gt": 2}}]})"));
-  ASSERT_TRUE(filter.ok());
-  EXPECT_EQ(filter->conditions().size(), 2u) << "an $or of one filter is that filter";
-  EXPECT_EQ(filter->PinnedValue("a")->ToInt64(), 1);
   }
   EXPECT_EQ(ErrorOf(Filter::ParseForElements(Val(R"({"b": {"$near": 1}})"))),
             "filter operator $near is not supported (field 'b')");
