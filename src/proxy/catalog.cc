@@ -15,7 +15,7 @@ constexpr size_t kMaxNameBytes = 120;
 
 }  // namespace
 
-void Catalog::Open(std::string_view name,
+void Catalog::Open(std::string_view name, MonotonicTime deadline,
                    std::function<void(absl::StatusOr<std::shared_ptr<const OpenCollection>>)> then) {
   if (name.empty()) return then(InvalidArgument("no collection is named; expected database.collection"));
   // Else all others would wait for a search of names that are like it.
@@ -26,7 +26,7 @@ void Catalog::Open(std::string_view name,
   auto known = Known(name);
   if (!known.ok() || *known != nullptr) return then(std::move(known));
   // It may be younger than what this proxy has heard.
-  watcher_->Refresh([this, name = std::string(name), then = std::move(then)](const absl::Status& refreshed) {
+  watcher_->Refresh(deadline, [this, name = std::string(name), then = std::move(then)](const absl::Status& refreshed) {
     auto known = Known(name);
     if (!known.ok() || *known != nullptr) return then(std::move(known));
     if (!refreshed.ok()) {

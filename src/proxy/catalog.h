@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "common/clock.h"
 #include "common/ids.h"
 #include "document/shard_key.h"
 #include "proxy/metadata_watcher.h"
@@ -26,10 +27,11 @@ class Catalog {
   // Both must outlive it.
   Catalog(const routing::RouteTable* table, MetadataWatcher* watcher) : table_(table), watcher_(watcher) {}
 
-  // Calls then(collection): here if it is known, else after the metadata service was asked once.
+  // Calls then(collection): here if it is known, else after the metadata service was asked once, or at the deadline.
   //   kNotFound NO_SUCH_COLLECTION, kUnavailable (not known, and the metadata service does not answer)
   //   kInvalidArgument (no name of a collection)
-  void Open(std::string_view name, std::function<void(absl::StatusOr<std::shared_ptr<const OpenCollection>>)> then);
+  void Open(std::string_view name, MonotonicTime deadline,
+            std::function<void(absl::StatusOr<std::shared_ptr<const OpenCollection>>)> then);
 
  private:
   // Null: not known.

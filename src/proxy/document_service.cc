@@ -34,12 +34,14 @@ class DocumentService final : public v1::Documents::CallbackService {
     return rpc::RunStream<v1::FindResponse>(context, nullptr, [this, request](std::shared_ptr<FindStream> stream) {
       StatementContext statement{environment_, nullptr, stream->call().DeadlineOr(environment_->default_deadline),
                                  &stream->call()};
-      environment_->catalog->Open(request->collection(), [request, stream, statement](auto collection) mutable {
+      const MonotonicTime deadline = statement.deadline;
+      auto opened = [request, stream, statement = std::move(statement)](auto collection) mutable {
         if (!collection.ok()) return stream->Finish(collection.status());
         statement.collection = *std::move(collection);
         // The statement holds the stream for as long as it asks the call anything.
         RunFind(std::move(statement), *request, std::move(stream));
-      });
+      };
+      environment_->catalog->Open(request->collection(), deadline, std::move(opened));
     });
   }
 
@@ -95,7 +97,7 @@ class DocumentService final : public v1::Documents::CallbackService {
   grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext* context, std::string_view collection, Fn fn) {
     return rpc::RunUnary(context, nullptr, [this, collection, fn](const Call& call, Done done) {
       StatementContext statement{environment_, nullptr, call.DeadlineOr(environment_->default_deadline), &call};
-      environment_->catalog->Open(collection, [fn, statement, done](auto opened) mutable {
+      environment_->catalog->Open(collection, statement.deadline, [fn, statement, done](auto opened) mutable {
         if (!opened.ok()) return done(opened.status());
         statement.collection = *std::move(opened);
         fn(std::move(statement), std::move(done));

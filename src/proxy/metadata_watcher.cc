@@ -1,5 +1,7 @@
 #include "proxy/metadata_watcher.h"
 
+#include <atomic>
+#include <memory>
 #include <utility>
 
 #include "common/logging.h"
@@ -17,11 +19,10 @@ constexpr MonotonicTime kForEver = std::chrono::hours(24 * 365 * 100);
 
 }  // namespace
 
-MetadataWatcher::MetadataWatcher(rpc::LeaderClient* client, routing::RouteTable* table)
-    : client_(client),
-      table_(table),
-      watch_thread_([this] { WatchLoop(); }),
-      refresh_thread_([this] { RefreshLoop(); }) {}
+MetadataWatcher::MetadataWatcher(rpc::LeaderClient* client, routing::RouteTable* table, Timer* timer)
+    : client_(client), table_(table), timer_(timer), watch_thread_([this] { WatchLoop(); }), refresh_thread_([this] {
+        RefreshLoop();
+      }) {}
 
 MetadataWatcher::~MetadataWatcher() {
   Stop();
@@ -39,7 +40,25 @@ void MetadataWatcher::Stop() {
   if (refresh_thread_.joinable()) refresh_thread_.join();
 }
 
-void MetadataWatcher::Refresh(std::function<void(absl::Status)> then) {
+void MetadataWatcher::Refresh(MonotonicTime deadline, std::function<void(absl::Status)> then) {
+  struct Waiter {
+    std::atomic<bool> answered{false};
+    std::function<void(absl::Status)> then;  // of whoever sets `answered`
+  };
+  auto waiter = std::make_shared<Waiter>();
+  waiter->then = std::move(then);
+  auto answer = [waiter](absl::Status status) {
+    if (!waiter->answered.exchange(true)) std::exchange(waiter->then, nullptr)(std::move(status));
+  };
+  const Timer::Id id = timer_->After(deadline - Clock::System()->Now(),
+                                     [answer] { answer(absl::DeadlineExceededError("no answer in time")); });
+  Enqueue([this, id, answer](absl::Status status) {
+    timer_->Cancel(id);
+    answer(std::move(status));
+  });
+}
+
+void MetadataWatcher::Enqueue(std::function<void(absl::Status)> then) {
   {
     std::lock_guard lock(mutex_);
     if (!stopping_) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/clock.h"
+#include "common/timer.h"
 #include "routing/route_table.h"
 #include "rpc/leader_client.h"
 
@@ -18,15 +19,16 @@ namespace terrane::proxy {
 // Thread-safe.
 class MetadataWatcher {
  public:
-  // Starts two threads. `client` and `table` must outlive it.
-  MetadataWatcher(rpc::LeaderClient* client, routing::RouteTable* table);
+  // Starts two threads. `client`, `table` and `timer` must outlive it.
+  MetadataWatcher(rpc::LeaderClient* client, routing::RouteTable* table, Timer* timer);
   // Stops.
   ~MetadataWatcher();
 
   // Calls then(status) when the table is at least as new as the metadata service was at this call; so it never joins a
   // refresh that is under way, but all who come meanwhile share the next (trap T35). On an error the table is as it
-  // was. On a thread of the watcher: must not block.
-  void Refresh(std::function<void(absl::Status)> then);
+  // was; kDeadlineExceeded: at `deadline` there was no answer yet. Exactly once, on a thread of the watcher or of the
+  // timer: must not block.
+  void Refresh(MonotonicTime deadline, std::function<void(absl::Status)> then);
   // The same, unless one is waiting or running.
   void RefreshIfIdle();
 
@@ -34,6 +36,8 @@ class MetadataWatcher {
   void Stop();
 
  private:
+  // Queues it for the next refresh.
+  void Enqueue(std::function<void(absl::Status)> then);
   void WatchLoop();
   // One stream until it breaks.
   absl::Status WatchOnce(const std::string& endpoint);
@@ -43,6 +47,7 @@ class MetadataWatcher {
 
   rpc::LeaderClient* const client_;
   routing::RouteTable* const table_;
+  Timer* const timer_;
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;

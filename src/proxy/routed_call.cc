@@ -191,7 +191,7 @@ void RoutedCall::Resume(const absl::Status& status) {
 }
 
 void RoutedCall::Refresh() {
-  environment_->watcher->Refresh([self = shared_from_this()](const absl::Status& status) {
+  environment_->watcher->Refresh(scope_.deadline, [self = shared_from_this()](const absl::Status& status) {
     if (!status.ok()) self->last_error_ = Annotate(self->last_error_, "the metadata service does not answer");
     self->Pause();
   });

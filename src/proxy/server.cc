@@ -60,7 +60,7 @@ class ProxyServerImpl final : public ProxyServer {
       });
       holds_.OnRoutes(*map);
     });
-    watcher_ = std::make_unique<MetadataWatcher>(&metadata_, &table_);
+    watcher_ = std::make_unique<MetadataWatcher>(&metadata_, &table_, &timer_);
     holds_.OnLongHold([this] { watcher_->RefreshIfIdle(); });
     catalog_ = std::make_unique<Catalog>(&table_, watcher_.get());
     calls_ = {&table_, &links_, &holds_, watcher_.get(), &timer_, &in_flight_};

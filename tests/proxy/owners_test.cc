@@ -1,8 +1,12 @@
 // What the proxy makes of shards that move, fence, change leaders, break or are silent: slow requests, no errors.
+#include <gmock/gmock.h>
+
 #include "proxy_fixture.h"
 
 namespace terrane::proxy {
 namespace {
+
+using ::testing::HasSubstr;
 
 TEST_F(ProxyServerTest, ACollectionOfThisMomentIsFound) {
   ASSERT_TRUE(Insert({"a"}).ok());
@@ -40,6 +44,24 @@ TEST_F(ProxyServerTest, T03_ACachedRouteWorksWithoutTheMetadataServiceAndTheShar
   metadata_server_->Shutdown(0ms);
   EXPECT_EQ(*Find(FindRequest()), "ax");
   EXPECT_EQ(Update(Id("x"), Inc())->modified(), 1);
+}
+
+// The time in which the metadata service may answer is longer than what these requests have.
+TEST_F(ProxyServerTest, WhatWaitsForRoutesIsAnsweredBeforeItsDeadline) {
+  ASSERT_TRUE(Insert({"a"}).ok());
+  MoveLeft(/*source_knows=*/false);
+  metadata_server_->Shutdown(0ms);
+  const auto began = std::chrono::steady_clock::now();
+  const absl::Status moved = Update(Id("a"), Inc(), false, 400ms).status();
+  EXPECT_EQ(moved.code(), absl::StatusCode::kUnavailable) << moved;
+  EXPECT_THAT(std::string(MessageOf(moved)), HasSubstr("not mine any more"));
+  v1::CountRequest unknown;
+  unknown.set_collection("shop.unheard");
+  v1::CountResponse counted;
+  const absl::Status unheard = rpc::FromGrpc(stub_->Count(Context(400ms).get(), unknown, &counted));
+  EXPECT_EQ(unheard.code(), absl::StatusCode::kUnavailable) << unheard;
+  EXPECT_THAT(std::string(MessageOf(unheard)), HasSubstr("the metadata service does not answer"));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 1500ms);
 }
 
 TEST_F(ProxyServerTest, T04_AShardThatKnowsLessIsAskedAgain) {
