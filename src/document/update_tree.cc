@@ -5,12 +5,20 @@
 
 #include "common/status.h"
 #include "document/bytes.h"
+#include "document/limits.h"
 
 namespace terrane::document {
 namespace {
 
 // How far beyond its end an array can be written to.
 constexpr size_t kMaxPadding = 100'000;
+
+// Of null as the element at `index`: type, name and the NUL behind it.
+size_t NullElementBytes(size_t index) {
+  size_t bytes = 3;
+  for (; index >= 10; index /= 10) ++bytes;
+  return bytes;
+}
 
 void WriteNode(const UpdateTree::Node& node, std::string* out) {
   if (!node.is_taken_apart) {
@@ -103,6 +111,12 @@ absl::StatusOr<UpdateTree::Node*> UpdateTree::FindOrCreate(std::string_view path
       if (*index > node->children.size() + kMaxPadding) {
         return InvalidArgument("cannot ", op, " field '", path, "': '", so_far, "' has only ", node->children.size(),
                                " elements");
+      }
+      for (size_t i = node->children.size(); i < *index; ++i) padding_bytes_ += NullElementBytes(i);
+      if (padding_bytes_ > kMaxDocumentBytes) {
+        return InvalidArgument("cannot ", op, " field '", path,
+                               "': the elements in front of it alone make the document larger than ", kMaxDocumentBytes,
+                               " bytes");
       }
       node->children.resize(*index + 1);
       child = &node->children.back();

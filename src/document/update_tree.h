@@ -28,7 +28,8 @@ class UpdateTree {
   // The node at the path, also through arrays by index; nullptr if there is none. Valid until the tree changes.
   Node* Find(std::string_view path);
   // The same, made with all that is missing on the way (a new node is null); array places up to there become null.
-  // kInvalidArgument: the way leads through something that is no object and no array, or to a name inside of an array.
+  // kInvalidArgument: the way leads through something that is no object and no array, or to a name inside of an array,
+  // or the array places that were made so would fill more than a document.
   absl::StatusOr<Node*> FindOrCreate(std::string_view path, std::string_view op, bool* created);
   // Takes the field away; an element of an array becomes null instead. Nothing happens if there is none.
   void Remove(std::string_view path);
@@ -51,6 +52,7 @@ class UpdateTree {
   static Node* Child(Node* parent, std::string_view name);
 
   std::deque<Value> kept_;
+  size_t padding_bytes_ = 0;  // of the array places that became null, once written
   Node root_;
 };
 

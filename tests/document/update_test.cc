@@ -297,6 +297,20 @@ TEST(UpdateTest, T18_TheLimitsHoldForTheResult) {
               testing::HasSubstr("nested deeper than 100 levels"));
 }
 
+// Each place in front of a new element is worth many times its bytes while the document is apart, so it must not come
+// to the check of the result.
+TEST(UpdateTest, T18_PlacesThatCannotFitAreRefusedBeforeTheyAreMade) {
+  Builder doc, fields;
+  for (int i = 0; i < 40; ++i) {
+    doc.Append(StrCat("a", i), Value::Array(Builder().Finish()));
+    fields.Append(StrCat("a", i, ".90000"), 1);
+  }
+  absl::StatusOr<Update> update = Update::Parse(Builder().Append("$set", fields).Finish());
+  ASSERT_TRUE(update.ok()) << update.status();
+  EXPECT_THAT(ErrorOf(update->Apply(doc.Finish())),
+              testing::HasSubstr("the elements in front of it alone make the document larger than 16777216 bytes"));
+}
+
 TEST(UpdateTest, Upsert) {
   struct UpsertCase {
     const char* filter;
