@@ -17,8 +17,8 @@ using FindStream = rpc::ServerStream<v1::FindResponse>;
 // again.
 void RunFind(StatementContext context, const v1::FindRequest& request, std::shared_ptr<FindStream> stream);
 
-// Request and response live until `done`. A search in steps is answered after a second; `context.deadline` is that of the
-// whole search otherwise.
+// Request and response live until `done`. A search in steps is answered after a second; `context.deadline` is that of
+// the whole search otherwise.
 void RunFindOne(StatementContext context, const v1::FindOneRequest& request, v1::FindOneResponse* response,
                 std::function<void(absl::Status)> done);
 
